@@ -1,0 +1,1 @@
+//! The Rust client: connect, resume, reconnect, typed events.

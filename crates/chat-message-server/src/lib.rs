@@ -1,0 +1,1 @@
+//! The HTTP API: validates, appends to the durable log, publishes.

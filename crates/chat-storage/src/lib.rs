@@ -1,0 +1,1 @@
+//! The ports of chat-domain over SQLite and PostgreSQL.

@@ -1,0 +1,1 @@
+//! Real Redis and PostgreSQL fixtures and a whole-system harness.

@@ -1,0 +1,1 @@
+//! Fans room events out to WebSocket sessions.

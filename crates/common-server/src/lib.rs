@@ -1,0 +1,1 @@
+//! Process plumbing: configuration, lifecycle, readiness, management port, problem details.
