@@ -1,1 +1,20 @@
-//! Real Redis and PostgreSQL fixtures and a whole-system harness.
+//! Real servers for tests: nothing here imitates Redis, PostgreSQL or the network, it starts or breaks the real one.
+//!
+//! - [`redis::RedisServer`]: an own Redis process per test, which can be killed, restarted and frozen.
+//! - [`postgres::Database`]: a fresh database per test, dropped at the end.
+//! - [`proxy::TcpProxy`]: a TCP forwarder that takes a client offline on demand.
+//! - [`wait`]: wait for a condition with a deadline, instead of sleeping.
+//!
+//! A missing server is a failed test that says how to get it, never a skipped one.
+
+#![expect(clippy::expect_used, clippy::panic, reason = "a fixture that cannot do its work fails the test")]
+
+mod environment;
+mod port;
+pub mod postgres;
+mod process;
+pub mod proxy;
+pub mod redis;
+pub mod wait;
+
+pub use wait::{wait_for, wait_until};
