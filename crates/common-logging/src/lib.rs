@@ -1,1 +1,17 @@
 //! Structured logs with trace ids.
+//!
+//! [`init`] sets the process up from its [`LogConfig`]: one line per event on standard error, as JSON or for people,
+//! with the fields of the spans around the event (`trace.id`, `user.id`, `request.id`). The [`LogHandle`] changes the
+//! filter while the process runs. A [`TraceId`] follows a request from header to log, event and answer.
+//! [`mask`] keeps passwords and tokens out of what is written.
+
+mod config;
+mod handle;
+mod line;
+mod mask;
+mod trace_id;
+
+pub use config::{LogConfig, LogFormat};
+pub use handle::{LogError, LogHandle, init, subscriber};
+pub use mask::{MASK, mask_url};
+pub use trace_id::TraceId;
