@@ -18,3 +18,8 @@ pub(crate) fn program_on_path(names: &[&str]) -> Option<PathBuf> {
         .iter()
         .find_map(|name| std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file()))
 }
+
+/// Whether a variable would configure a server: what surrounds the tests must not.
+pub(crate) fn is_configuration(name: &std::ffi::OsStr) -> bool {
+    name.to_str().is_some_and(|name| name.starts_with("CHAT_") && !name.starts_with("CHAT_TEST_"))
+}

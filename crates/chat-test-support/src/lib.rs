@@ -3,6 +3,7 @@
 //! - [`redis::RedisServer`]: an own Redis process per test, which can be killed, restarted and frozen.
 //! - [`postgres::Database`]: a fresh database per test, dropped at the end.
 //! - [`proxy::TcpProxy`]: a TCP forwarder that takes a client offline on demand.
+//! - [`system::System`]: the servers as real processes, with Redis and storage, and users who call the HTTP API.
 //! - [`wait`]: wait for a condition with a deadline, instead of sleeping.
 //!
 //! A missing server is a failed test that says how to get it, never a skipped one.
@@ -10,11 +11,14 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a fixture that cannot do its work fails the test")]
 
 mod environment;
+pub mod http_api;
 mod port;
 pub mod postgres;
 mod process;
 pub mod proxy;
 pub mod redis;
+pub mod system;
+pub mod tokens;
 pub mod wait;
 
 pub use wait::{wait_for, wait_until};
