@@ -26,7 +26,10 @@ pub fn init(config: &LogConfig) -> Result<LogHandle, LogError> {
 ///
 /// # Errors
 /// The filter cannot be read.
-pub fn subscriber<W>(config: &LogConfig, writer: W) -> Result<(impl Subscriber + Send + Sync + use<W>, LogHandle), LogError>
+pub fn subscriber<W>(
+    config: &LogConfig,
+    writer: W,
+) -> Result<(impl Subscriber + Send + Sync + use<W>, LogHandle), LogError>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {

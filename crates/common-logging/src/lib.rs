@@ -3,7 +3,7 @@
 //! [`init`] sets the process up from its [`LogConfig`]: one line per event on standard error, as JSON or for people,
 //! with the fields of the spans around the event (`trace.id`, `user.id`, `request.id`). The [`LogHandle`] changes the
 //! filter while the process runs. A [`TraceId`] follows a request from header to log, event and answer.
-//! [`mask`] keeps passwords and tokens out of what is written.
+//! [`mask_url`] keeps passwords and tokens out of what is written.
 
 mod config;
 mod handle;
@@ -13,5 +13,5 @@ mod trace_id;
 
 pub use config::{LogConfig, LogFormat};
 pub use handle::{LogError, LogHandle, init, subscriber};
-pub use mask::{MASK, mask_url};
+pub use mask::{MASK, is_secret_name, mask_url};
 pub use trace_id::TraceId;

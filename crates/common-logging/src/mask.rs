@@ -9,7 +9,8 @@ mod tests;
 pub const MASK: &str = "***";
 
 /// Names of query parameters and of log fields (the part behind the last dot) whose values are secrets.
-const SECRET_NAMES: [&str; 7] = ["access_token", "authorization", "cookie", "password", "secret", "sslpassword", "token"];
+const SECRET_NAMES: [&str; 7] =
+    ["access_token", "authorization", "cookie", "password", "secret", "sslpassword", "token"];
 
 /// The text with the passwords (`scheme://user:password@host`) and the secret query values (`?access_token=…`) of all
 /// URLs in it replaced by [`MASK`].
@@ -24,8 +25,8 @@ pub fn mask_url(text: &str) -> Cow<'_, str> {
     masked
 }
 
-/// Is a value with this name a secret?
-pub(crate) fn is_secret_name(name: &str) -> bool {
+/// Is a value with this (dotted) name a secret?
+pub fn is_secret_name(name: &str) -> bool {
     let last = name.rsplit('.').next().unwrap_or(name);
     SECRET_NAMES.iter().any(|secret| secret.eq_ignore_ascii_case(last))
 }

@@ -33,7 +33,8 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    let printed = token(&Arguments::parse()).and_then(|token| Ok(writeln!(std::io::stdout(), "{}", token.expose_secret())?));
+    let printed =
+        token(&Arguments::parse()).and_then(|token| Ok(writeln!(std::io::stdout(), "{}", token.expose_secret())?));
     match printed {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
