@@ -151,14 +151,16 @@ export class ChatClient {
   }
 
   /**
-   * Connects and stays connected until `close()` or a terminal refusal. Subscriptions go on from their last `seq`.
+   * Connects and stays connected until `close()` or a terminal refusal. Subscriptions go on from their last `seq`. While
+   * it waits for the next try, it does not wait any longer.
    * @param {string} [url] begin with this one; a live connection moves there
    * @returns {Promise<void>} fulfilled when online for the first time; rejected when closed before that
    */
   connect(url) {
     if (url !== undefined) this.#preferUrl(url);
     if (this.#wsUrls.length === 0) return Promise.reject(new ChatError("NO_WS_URL", "wsUrls is empty"));
-    if (url !== undefined || this.#state.state === "closed") {
+    const { state } = this.#state;
+    if (url !== undefined || state === "closed" || state === "offline") {
       this.#dropLink(1000, "moving");
       this.#attempt = 0;
       this.#comeBackAt = 0;
