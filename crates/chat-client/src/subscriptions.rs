@@ -1,0 +1,242 @@
+//! What the owner wants to hear and how far it has heard. No I/O: frames go in, verdicts come out.
+//!
+//! The one rule: an event is delivered if and only if its `seq` is the next one. What was seen is dropped; what lies
+//! beyond a hole is dropped too, and the channel is asked for again from the last one that was delivered.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use chat_domain::{ChannelId, Epoch};
+use tokio::time::Instant;
+
+use crate::frame::{ErrorFrame, Outgoing, Reset, Subscribed, Wish};
+
+/// Most channels that a SUBSCRIBE or UNSUBSCRIBE names.
+const MAX_CHANNELS_PER_FRAME: usize = 256;
+/// So many holes without an event between them mean that this connection cannot be repaired.
+const MAX_HOLES: u32 = 3;
+/// The wait before a subscription is tried again that the server cannot serve now, unless it says how long.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Where in a channel's log the owner is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// `seq` of the last event that it has.
+    pub seq: u64,
+    /// The incarnation of the log that it is from, if known. Without it a restored log is not noticed.
+    pub epoch: Option<Epoch>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Subscriptions {
+    channels: BTreeMap<ChannelId, Subscription>,
+    last_id: u64,
+    /// May any of them have to be asked for? It spares a look at each on every frame.
+    any_wanted: bool,
+}
+
+#[derive(Debug)]
+struct Subscription {
+    /// `None` until the first SUBSCRIBED of a subscription from now on.
+    position: Option<Position>,
+    phase: Phase,
+    /// Holes since the last event that was delivered.
+    holes: u32,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Phase {
+    /// To be asked for, but not before this.
+    Wanted {
+        not_before: Option<Instant>,
+    },
+    /// Asked for with this id.
+    Asked {
+        id: u64,
+        reset: bool,
+    },
+    Live,
+}
+
+/// What becomes of an event, or of a confirmation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It is the next one.
+    Deliver,
+    /// It was seen, or nobody wants it, or what comes before it is on its way.
+    Drop,
+    /// Something before it is missing: the channel is to be asked for again.
+    Hole,
+    /// Holes again and again: another connection may do better.
+    Broken,
+}
+
+impl Subscriptions {
+    /// Wants a channel, after `from` or from now on. A channel that is wanted already starts anew.
+    pub(crate) fn subscribe(&mut self, channel: ChannelId, from: Option<Position>) {
+        let phase = Phase::Wanted { not_before: None };
+        self.any_wanted = true;
+        self.channels.insert(channel, Subscription { position: from, phase, holes: 0 });
+    }
+
+    /// Wants a channel no longer. False if it was not wanted.
+    pub(crate) fn remove(&mut self, channel: ChannelId) -> bool {
+        self.channels.remove(&channel).is_some()
+    }
+
+    /// The connection is gone: all has to be asked for again on the next one.
+    pub(crate) fn disconnected(&mut self) {
+        self.any_wanted = true;
+        for subscription in self.channels.values_mut() {
+            subscription.phase = Phase::Wanted { not_before: None };
+            subscription.holes = 0;
+        }
+    }
+
+    /// When the next channel is to be asked for, if any.
+    pub(crate) fn due(&self, now: Instant) -> Option<Instant> {
+        if !self.any_wanted {
+            return None;
+        }
+        let due = |subscription: &Subscription| match subscription.phase {
+            Phase::Wanted { not_before } => Some(not_before.unwrap_or(now)),
+            _ => None,
+        };
+        self.channels.values().filter_map(due).min()
+    }
+
+    /// The SUBSCRIBE frames that ask for all that is due, each at most `max_frame_bytes` long.
+    pub(crate) fn ask(&mut self, now: Instant, max_frame_bytes: usize) -> Vec<String> {
+        let is_due =
+            |phase: &Phase| matches!(phase, Phase::Wanted { not_before } if not_before.is_none_or(|at| at <= now));
+        let due: Vec<_> = self.channels.iter_mut().filter(|(_, subscription)| is_due(&subscription.phase)).collect();
+        let wishes: Vec<_> = due.iter().map(|(channel, subscription)| subscription.wish(**channel)).collect();
+
+        let mut frames = Vec::new();
+        let mut asked = due.into_iter();
+        for wishes in wishes.chunks(wishes_per_frame(&wishes, max_frame_bytes)) {
+            self.last_id += 1;
+            let id = self.last_id;
+            for (_, subscription) in asked.by_ref().take(wishes.len()) {
+                subscription.phase = Phase::Asked { id, reset: false };
+            }
+            frames.push(Outgoing::Subscribe { id, channels: wishes }.to_json());
+        }
+        self.any_wanted = self.channels.values().any(|subscription| matches!(subscription.phase, Phase::Wanted { .. }));
+        frames
+    }
+
+    /// The UNSUBSCRIBE frames for these channels.
+    pub(crate) fn unsubscribe_frames(&mut self, channels: &[ChannelId]) -> Vec<String> {
+        let frame = |channel_ids| {
+            self.last_id += 1;
+            Outgoing::Unsubscribe { id: self.last_id, channel_ids }.to_json()
+        };
+        channels.chunks(MAX_CHANNELS_PER_FRAME).map(frame).collect()
+    }
+
+    /// An event came.
+    pub(crate) fn event(&mut self, channel: ChannelId, seq: u64) -> Verdict {
+        let Some(subscription) = self.channels.get_mut(&channel) else { return Verdict::Drop };
+        // Before the first confirmation the position is not known; what comes then is older than it.
+        let Some(position) = &mut subscription.position else { return Verdict::Drop };
+        if seq <= position.seq {
+            return Verdict::Drop;
+        }
+        if seq == position.seq + 1 {
+            position.seq = seq;
+            subscription.holes = 0;
+            return Verdict::Deliver;
+        }
+        match subscription.phase {
+            Phase::Live => {
+                self.any_wanted = true;
+                subscription.hole()
+            }
+            // The answer to SUBSCRIBE brings what is missing.
+            Phase::Wanted { .. } | Phase::Asked { .. } => Verdict::Drop,
+        }
+    }
+
+    /// A SUBSCRIBED came. An answer to an older SUBSCRIBE is dropped.
+    pub(crate) fn subscribed(&mut self, frame: &Subscribed) -> Verdict {
+        let Some(subscription) = self.channels.get_mut(&frame.channel_id) else { return Verdict::Drop };
+        let Phase::Asked { id, reset } = subscription.phase else { return Verdict::Drop };
+        if frame.id != Some(id) {
+            return Verdict::Drop;
+        }
+        let head = Position { seq: frame.head_seq, epoch: Some(frame.epoch) };
+        let position = *subscription.position.get_or_insert(head);
+        if position.seq < head.seq && !reset {
+            self.any_wanted = true;
+            return subscription.hole();
+        }
+        // Live events may have come before the confirmation, so the position may be beyond the head.
+        subscription.position = Some(if reset { head } else { Position { epoch: head.epoch, ..position } });
+        subscription.phase = Phase::Live;
+        Verdict::Deliver
+    }
+
+    /// A RESET came: what is missing will not come. False if nobody wants the channel.
+    pub(crate) fn reset(&mut self, frame: &Reset) -> bool {
+        let Some(subscription) = self.channels.get_mut(&frame.channel_id) else { return false };
+        subscription.position = Some(Position { seq: frame.head_seq, epoch: Some(frame.epoch) });
+        if let Phase::Asked { reset, .. } = &mut subscription.phase {
+            *reset = true;
+        }
+        true
+    }
+
+    /// An ERROR came. Which channels does it refuse for good? Those that can be had later are put off. `None` if the
+    /// error answers no SUBSCRIBE.
+    pub(crate) fn refused(&mut self, frame: &ErrorFrame, now: Instant) -> Option<Vec<ChannelId>> {
+        let id = frame.id?;
+        let answered = |channel: &ChannelId, subscription: &Subscription| {
+            matches!(subscription.phase, Phase::Asked { id: asked, .. } if asked == id)
+                && frame.channel_id.is_none_or(|refused| refused == *channel)
+        };
+        let channels: Vec<_> =
+            self.channels.iter().filter(|(id, s)| answered(id, s)).map(|(channel, _)| *channel).collect();
+        if channels.is_empty() {
+            return None;
+        }
+        if !frame.retryable {
+            self.channels.retain(|channel, _| !channels.contains(channel));
+            return Some(channels);
+        }
+        self.any_wanted = true;
+        let not_before = Some(now + frame.retry_after_ms.map_or(RETRY_AFTER, Duration::from_millis));
+        for channel in &channels {
+            if let Some(subscription) = self.channels.get_mut(channel) {
+                subscription.phase = Phase::Wanted { not_before };
+            }
+        }
+        Some(Vec::new())
+    }
+}
+
+impl Subscription {
+    fn wish(&self, channel_id: ChannelId) -> Wish {
+        Wish {
+            channel_id,
+            after_seq: self.position.map(|position| position.seq),
+            epoch: self.position.and_then(|position| position.epoch),
+        }
+    }
+
+    fn hole(&mut self) -> Verdict {
+        self.holes += 1;
+        self.phase = Phase::Wanted { not_before: None };
+        if self.holes > MAX_HOLES { Verdict::Broken } else { Verdict::Hole }
+    }
+}
+
+/// So many of these fit into a frame, the longest taken for all; at least one.
+fn wishes_per_frame(wishes: &[Wish], max_frame_bytes: usize) -> usize {
+    let length = |wish: &Wish| serde_json::to_string(wish).map_or(0, |json| json.len() + 1);
+    let longest = wishes.iter().map(length).max().unwrap_or(1);
+    let envelope = Outgoing::Subscribe { id: u64::MAX, channels: &[] }.to_json().len();
+    (max_frame_bytes.saturating_sub(envelope) / longest).clamp(1, MAX_CHANNELS_PER_FRAME)
+}
+
+#[cfg(test)]
+mod tests;

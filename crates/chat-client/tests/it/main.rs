@@ -1,0 +1,14 @@
+//! The client against a scripted server on a real socket: what a real server does only under faults is done on demand.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a helper that cannot do its work fails the test"
+)]
+
+mod backpressure;
+mod ending;
+mod peer;
+mod resume;
+mod tokens;
