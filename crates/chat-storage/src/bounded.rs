@@ -1,0 +1,43 @@
+//! The bounds that every call has.
+
+use std::{future::Future, io, time::Duration};
+
+use chat_domain::ports::StorageError;
+
+use crate::error::{is_conflict, storage_error};
+
+/// How often a transaction that lost against another one is tried. Each round that is lost is one that somebody else has
+/// won, so more would only hide a defect.
+const ATTEMPTS: u32 = 3;
+
+/// Runs one call to its end or to the deadline. What a call that ran out of time had begun is rolled back by its
+/// connection; a commit may have gone through.
+pub(crate) async fn bounded<T>(
+    operation: &'static str,
+    limit: Duration,
+    call: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, StorageError> {
+    let outcome = tokio::time::timeout(limit, call).await.unwrap_or_else(|_| Err(timed_out()));
+    outcome.map_err(|error| storage_error(operation, error))
+}
+
+/// Tries a transaction again while others get in its way.
+pub(crate) async fn with_retries<T, F: Future<Output = Result<T, sqlx::Error>>>(
+    mut transaction: impl FnMut() -> F,
+) -> Result<T, sqlx::Error> {
+    let mut attempt = 1;
+    loop {
+        match transaction().await {
+            Err(error) if attempt < ATTEMPTS && is_conflict(&error) => {
+                tracing::debug!(attempt, error = %error, "a storage transaction lost against another one");
+                attempt += 1;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// The error of a call that had no answer in time.
+pub(crate) fn timed_out() -> sqlx::Error {
+    sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "no answer in time"))
+}

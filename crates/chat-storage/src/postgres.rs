@@ -1,0 +1,197 @@
+//! The ports over PostgreSQL 14 or newer.
+
+mod append;
+mod channels;
+mod messages;
+mod users;
+
+use std::{str::FromStr, time::Duration};
+
+use async_trait::async_trait;
+use chat_domain::{
+    ChannelId, Command, Message, MessageId, Refusal, Timestamp, User, UserId, UserStatus,
+    ports::{
+        Access, Appended, ChannelCursor, ChannelLog, ChannelRepository, ChannelScope, ChannelSummary, ChannelView,
+        CommandError, Created, Head, HistoryAnchor, HistoryPage, LoggedEvent, MemberView, MessageRepository,
+        NewChannel, Storage, StorageError, UserRepository,
+    },
+};
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::{
+    ConnectOptions, Connection, PgConnection, PgPool, Postgres, Transaction,
+    migrate::Migrator,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+use crate::{
+    bounded::{bounded, timed_out, with_retries},
+    config::{DatabaseConfig, OpenError, masked},
+};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+
+/// How long a process waits for another one that is migrating the same database.
+const MIGRATION_LOCK_TIMEOUT: &str = "60s";
+
+/// A database, and perhaps a replica of it.
+#[derive(Debug)]
+pub(crate) struct PostgresStorage {
+    primary: PgPool,
+    /// For what may lag: history, lists and members. The primary itself where there is no replica.
+    lagging: PgPool,
+    limit: Duration,
+}
+
+impl PostgresStorage {
+    /// Connects and migrates.
+    pub(crate) async fn open(config: &DatabaseConfig) -> Result<Self, OpenError> {
+        migrate(connect(config, &config.url).await?, &config.url).await?;
+        let primary = pool(config, &config.url)?;
+        let lagging = match &config.replica_url {
+            None => primary.clone(),
+            Some(url) => {
+                // A wrong address is found out now, not when the first list is asked for.
+                let probe = connect(config, url).await?;
+                probe.close().await.map_err(|source| unreachable(url, source))?;
+                pool(config, url)?
+            }
+        };
+        Ok(Self { primary, lagging, limit: config.call_timeout() })
+    }
+}
+
+/// One connection outside of any pool: a pool keeps trying and then knows only that it ran out of time.
+async fn connect(config: &DatabaseConfig, url: &SecretString) -> Result<PgConnection, OpenError> {
+    let options = options(url)?.options([("lock_timeout", MIGRATION_LOCK_TIMEOUT)]);
+    let connected = tokio::time::timeout(config.acquire_timeout, options.connect()).await;
+    connected.unwrap_or_else(|_| Err(timed_out())).map_err(|source| unreachable(url, source))
+}
+
+/// Brings the schema up to date. sqlx holds an advisory lock meanwhile.
+async fn migrate(mut connection: PgConnection, url: &SecretString) -> Result<(), OpenError> {
+    let migrated = MIGRATIONS.run_direct(None, &mut connection, false).await;
+    migrated.map_err(|source| OpenError::Migration { store: masked(url), source })?;
+    connection.close().await.map_err(|source| unreachable(url, source))
+}
+
+fn pool(config: &DatabaseConfig, url: &SecretString) -> Result<PgPool, OpenError> {
+    let options = options(url)?.options([("statement_timeout", config.statement_timeout.as_millis().max(1))]);
+    let pool = PgPoolOptions::new().max_connections(config.max_connections).acquire_timeout(config.acquire_timeout);
+    Ok(pool.connect_lazy_with(options))
+}
+
+fn options(url: &SecretString) -> Result<PgConnectOptions, OpenError> {
+    let options = PgConnectOptions::from_str(url.expose_secret()).map_err(|source| unreachable(url, source))?;
+    Ok(options.application_name("chat"))
+}
+
+fn unreachable(url: &SecretString, source: sqlx::Error) -> OpenError {
+    OpenError::Unreachable { store: masked(url), source }
+}
+
+/// Begins a transaction in which each statement sees what was committed before it, whatever the server's default is: what
+/// is read after a lock was granted must include what its last holder wrote.
+async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+    pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await
+}
+
+#[async_trait]
+impl Storage for PostgresStorage {
+    async fn ping(&self) -> Result<(), StorageError> {
+        let ping = async { self.primary.acquire().await?.ping().await };
+        bounded("ping", self.limit, ping).await
+    }
+
+    async fn close(&self) {
+        self.lagging.close().await;
+        self.primary.close().await;
+    }
+}
+
+#[async_trait]
+impl ChannelLog for PostgresStorage {
+    async fn append(&self, commands: Vec<Command>) -> Result<Vec<Result<Appended, Refusal>>, StorageError> {
+        let append = with_retries(|| append::append(&self.primary, commands.clone()));
+        bounded("append", self.limit, append).await
+    }
+
+    async fn heads(&self, channels: &[ChannelId]) -> Result<Vec<Head>, StorageError> {
+        bounded("heads", self.limit, channels::heads(&self.primary, channels)).await
+    }
+
+    async fn replay(&self, channel: ChannelId, after_seq: u64, limit: u32) -> Result<Vec<LoggedEvent>, StorageError> {
+        bounded("replay", self.limit, messages::replay(&self.primary, channel, after_seq, limit)).await
+    }
+
+    async fn access(&self, user: UserId, channels: &[ChannelId]) -> Result<Vec<Access>, StorageError> {
+        bounded("access", self.limit, channels::access(&self.primary, user, channels)).await
+    }
+}
+
+#[async_trait]
+impl MessageRepository for PostgresStorage {
+    async fn message(&self, id: MessageId) -> Result<Option<Message>, StorageError> {
+        bounded("message", self.limit, messages::message(&self.primary, id)).await
+    }
+
+    async fn history(&self, channel: ChannelId, from: HistoryAnchor, limit: u32) -> Result<HistoryPage, StorageError> {
+        bounded("history", self.limit, messages::history(&self.lagging, channel, from, limit)).await
+    }
+}
+
+#[async_trait]
+impl ChannelRepository for PostgresStorage {
+    async fn create(&self, channel: NewChannel) -> Result<Created, CommandError> {
+        let create = with_retries(|| channels::create(&self.primary, channel.clone()));
+        Ok(bounded("create", self.limit, create).await??)
+    }
+
+    async fn channel(&self, id: ChannelId, user: UserId) -> Result<Option<ChannelView>, StorageError> {
+        bounded("channel", self.limit, channels::channel(&self.primary, id, user)).await
+    }
+
+    async fn channels(
+        &self,
+        user: UserId,
+        scope: ChannelScope,
+        after: Option<ChannelCursor>,
+        limit: u32,
+    ) -> Result<Vec<ChannelSummary>, StorageError> {
+        bounded("channels", self.limit, channels::channels(&self.lagging, user, scope, after, limit)).await
+    }
+
+    async fn members(
+        &self,
+        channel: ChannelId,
+        after: Option<UserId>,
+        limit: u32,
+    ) -> Result<Vec<MemberView>, StorageError> {
+        bounded("members", self.limit, channels::members(&self.lagging, channel, after, limit)).await
+    }
+}
+
+#[async_trait]
+impl UserRepository for PostgresStorage {
+    async fn ensure_user(&self, id: UserId, username: &str, at: Timestamp) -> Result<User, StorageError> {
+        bounded("ensure_user", self.limit, users::ensure(&self.primary, id, username, at)).await
+    }
+
+    async fn user(&self, id: UserId) -> Result<Option<User>, StorageError> {
+        bounded("user", self.limit, users::user(&self.primary, id)).await
+    }
+
+    async fn update_profile(
+        &self,
+        id: UserId,
+        username: Option<&str>,
+        email: Option<&str>,
+        at: Timestamp,
+    ) -> Result<Option<User>, StorageError> {
+        bounded("update_profile", self.limit, users::update_profile(&self.primary, id, username, email, at)).await
+    }
+
+    async fn change_status(&self, id: UserId, to: UserStatus, at: Timestamp) -> Result<User, CommandError> {
+        let change = with_retries(|| users::change_status(&self.primary, id, to, at));
+        Ok(bounded("change_status", self.limit, change).await??)
+    }
+}

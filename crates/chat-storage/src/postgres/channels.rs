@@ -1,0 +1,145 @@
+//! Channels and members.
+
+use chat_domain::{
+    ChannelId, Refusal, User, UserId,
+    ports::{Access, ChannelCursor, ChannelScope, ChannelSummary, ChannelView, Created, Head, MemberView, NewChannel},
+};
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use super::append::upsert_members;
+use crate::{
+    batch::storable,
+    create::Founding,
+    error::corrupt,
+    rows::{
+        AccessRow, ChannelRow, ChannelSummaryRow, ChannelViewRow, HeadRow, MemberRow, MemberViewRow, UserRow, column,
+        list_start, read_all,
+    },
+    sql::{self, user_columns},
+};
+
+/// Makes a channel, or finds the DIRECT one that the pair has.
+pub(super) async fn create(pool: &PgPool, new: NewChannel) -> Result<Result<Created, Refusal>, sqlx::Error> {
+    let founding = Founding::new(new);
+    let mut transaction = super::begin(pool).await?;
+    let users = load_users(&mut transaction, &founding).await?;
+    if let Err(refusal) = founding.check_creator(&users) {
+        return Ok(Err(refusal));
+    }
+    if let Some(existing) = find_direct(&mut transaction, &founding).await? {
+        return Ok(Ok(existing));
+    }
+    if let Err(refusal) = founding.check_others(&users) {
+        return Ok(Err(refusal));
+    }
+    if !insert_channel(&mut transaction, &founding).await? {
+        // The other one of the pair was faster; the insert has waited for its commit.
+        let existing = find_direct(&mut transaction, &founding).await?;
+        return existing.map(Ok).ok_or_else(|| corrupt("a DIRECT channel is there and is not"));
+    }
+    upsert_members(&mut transaction, &founding.members()).await?;
+    transaction.commit().await?;
+    Ok(Ok(Created { channel: founding.channel, member: founding.creator, existed: false }))
+}
+
+async fn load_users(connection: &mut PgConnection, founding: &Founding) -> Result<Vec<User>, sqlx::Error> {
+    const SQL: &str = concat!("SELECT ", user_columns!(), " FROM users WHERE id = ANY($1)");
+    let ids: Vec<Uuid> = founding.user_ids().collect();
+    read_all(sqlx::query_as(SQL).bind(ids).fetch_all(connection).await?, UserRow::read)
+}
+
+async fn find_direct(connection: &mut PgConnection, founding: &Founding) -> Result<Option<Created>, sqlx::Error> {
+    let Some(key) = &founding.direct_key else { return Ok(None) };
+    let row: Option<ChannelRow> =
+        sqlx::query_as(sql::DIRECT_CHANNEL).bind(key).fetch_optional(&mut *connection).await?;
+    let Some(row) = row else { return Ok(None) };
+    let channel = row.read()?;
+    let member: MemberRow = sqlx::query_as(sql::MEMBER)
+        .bind(channel.id.as_uuid())
+        .bind(founding.creator.user_id.as_uuid())
+        .fetch_one(connection)
+        .await?;
+    Ok(Some(Created { channel, member: member.read()?, existed: true }))
+}
+
+/// False if the pair has a DIRECT channel.
+async fn insert_channel(connection: &mut PgConnection, founding: &Founding) -> Result<bool, sqlx::Error> {
+    let channel = &founding.channel;
+    let inserted = sqlx::query(sql::INSERT_CHANNEL)
+        .bind(channel.id.as_uuid())
+        .bind(channel.channel_type.as_str())
+        .bind(channel.details.name.as_deref().map(storable))
+        .bind(channel.details.description.as_deref().map(storable))
+        .bind(channel.owner_id.map(|id| id.as_uuid()))
+        .bind(channel.active)
+        .bind(channel.epoch.as_uuid())
+        .bind(column(channel.last_seq))
+        .bind(column(channel.message_count))
+        .bind(channel.created_at.as_millis())
+        .bind(channel.updated_at.as_millis())
+        .bind(founding.direct_key.as_deref())
+        .execute(connection)
+        .await?;
+    Ok(inserted.rows_affected() == 1)
+}
+
+pub(super) async fn channel(pool: &PgPool, id: ChannelId, user: UserId) -> Result<Option<ChannelView>, sqlx::Error> {
+    let row: Option<ChannelViewRow> =
+        sqlx::query_as(sql::CHANNEL_VIEW).bind(user.as_uuid()).bind(id.as_uuid()).fetch_optional(pool).await?;
+    row.map(ChannelViewRow::read).transpose()
+}
+
+pub(super) async fn channels(
+    pool: &PgPool,
+    user: UserId,
+    scope: ChannelScope,
+    after: Option<ChannelCursor>,
+    limit: u32,
+) -> Result<Vec<ChannelSummary>, sqlx::Error> {
+    let (updated_at, id) = list_start(after);
+    let sql = match scope {
+        ChannelScope::Mine => sql::MY_CHANNELS,
+        ChannelScope::Public => sql::PUBLIC_CHANNELS,
+    };
+    let rows = sqlx::query_as(sql)
+        .bind(user.as_uuid())
+        .bind(updated_at)
+        .bind(id)
+        .bind(i64::from(limit) + 1)
+        .fetch_all(pool)
+        .await?;
+    read_all(rows, ChannelSummaryRow::read)
+}
+
+pub(super) async fn members(
+    pool: &PgPool,
+    channel: ChannelId,
+    after: Option<UserId>,
+    limit: u32,
+) -> Result<Vec<MemberView>, sqlx::Error> {
+    let rows = sqlx::query_as(sql::MEMBERS)
+        .bind(channel.as_uuid())
+        .bind(after.map_or(Uuid::nil(), |id| id.as_uuid()))
+        .bind(after.is_none())
+        .bind(i64::from(limit) + 1)
+        .fetch_all(pool)
+        .await?;
+    read_all(rows, MemberViewRow::read)
+}
+
+pub(super) async fn heads(pool: &PgPool, channels: &[ChannelId]) -> Result<Vec<Head>, sqlx::Error> {
+    const SQL: &str = "SELECT id, epoch, last_seq, oldest_seq FROM channels WHERE id = ANY($1)";
+    read_all(sqlx::query_as(SQL).bind(uuids(channels)).fetch_all(pool).await?, HeadRow::read)
+}
+
+pub(super) async fn access(pool: &PgPool, user: UserId, channels: &[ChannelId]) -> Result<Vec<Access>, sqlx::Error> {
+    const SQL: &str = "SELECT c.id, c.epoch, c.last_seq, c.oldest_seq, c.type, c.active, m.role FROM channels c \
+         LEFT JOIN channel_members m ON m.channel_id = c.id AND m.user_id = $1 WHERE c.id = ANY($2)";
+    let rows = sqlx::query_as(SQL).bind(user.as_uuid()).bind(uuids(channels)).fetch_all(pool).await?;
+    read_all(rows, AccessRow::read)
+}
+
+fn uuids(channels: &[ChannelId]) -> Vec<Uuid> {
+    channels.iter().map(|id| id.as_uuid()).collect()
+}

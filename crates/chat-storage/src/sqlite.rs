@@ -1,0 +1,175 @@
+//! The ports over one SQLite file, which several processes of a host may share.
+
+mod append;
+mod channels;
+mod json;
+mod messages;
+mod users;
+mod writer;
+
+use std::{str::FromStr, time::Duration};
+
+use async_trait::async_trait;
+use chat_domain::{
+    ChannelId, Command, Message, MessageId, Refusal, Timestamp, User, UserId, UserStatus,
+    ports::{
+        Access, Appended, ChannelCursor, ChannelLog, ChannelRepository, ChannelScope, ChannelSummary, ChannelView,
+        CommandError, Created, Head, HistoryAnchor, HistoryPage, LoggedEvent, MemberView, MessageRepository,
+        NewChannel, Storage, StorageError, UserRepository,
+    },
+};
+use secrecy::ExposeSecret;
+use sqlx::{
+    SqlitePool,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+use self::writer::Writer;
+use crate::{
+    bounded::{bounded, with_retries},
+    config::{DatabaseConfig, OpenError, masked},
+};
+
+/// A database file: one connection that writes, and some that read beside it.
+#[derive(Debug)]
+pub(crate) struct SqliteStorage {
+    writer: Writer,
+    readers: SqlitePool,
+    limit: Duration,
+}
+
+impl SqliteStorage {
+    /// Makes the file if there is none, and migrates.
+    pub(crate) async fn open(config: &DatabaseConfig) -> Result<Self, OpenError> {
+        let options = options(config)?;
+        let directory = options.get_filename().parent().filter(|directory| !directory.as_os_str().is_empty());
+        if let Some(missing) = directory.filter(|directory| !directory.is_dir()) {
+            return Err(OpenError::NoDirectory(missing.to_owned()));
+        }
+        let writer = Writer::open(&options, config).await?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(config.max_connections)
+            .acquire_timeout(config.acquire_timeout)
+            .test_before_acquire(false)
+            .connect_lazy_with(options.busy_timeout(config.acquire_timeout));
+        Ok(Self { writer, readers, limit: config.call_timeout() })
+    }
+}
+
+fn options(config: &DatabaseConfig) -> Result<SqliteConnectOptions, OpenError> {
+    let url = config.url.expose_secret();
+    let path = url.strip_prefix("sqlite://").map(|rest| rest.split('?').next().unwrap_or_default());
+    if path.is_none_or(|path| path.is_empty() || path == ":memory:") || url.contains("mode=memory") {
+        // Each connection would have a memory of its own.
+        return Err(OpenError::Config("database.url must name a file: sqlite://chat.db or sqlite:///path/to/chat.db"));
+    }
+    let options = SqliteConnectOptions::from_str(url)
+        .map_err(|source| OpenError::Unreachable { store: masked(&config.url), source })?;
+    // FULL: an acknowledged message is on the disk, not on its way to it.
+    Ok(options
+        .create_if_missing(true)
+        .foreign_keys(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full))
+}
+
+#[async_trait]
+impl Storage for SqliteStorage {
+    async fn ping(&self) -> Result<(), StorageError> {
+        let read = sqlx::query("SELECT 1 FROM users LIMIT 1").fetch_optional(&self.readers);
+        bounded("ping", self.limit, read).await.map(drop)
+    }
+
+    async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}
+
+#[async_trait]
+impl ChannelLog for SqliteStorage {
+    async fn append(&self, commands: Vec<Command>) -> Result<Vec<Result<Appended, Refusal>>, StorageError> {
+        let append = with_retries(|| append::append(&self.writer, commands.clone()));
+        bounded("append", self.limit, append).await
+    }
+
+    async fn heads(&self, channels: &[ChannelId]) -> Result<Vec<Head>, StorageError> {
+        bounded("heads", self.limit, channels::heads(&self.readers, channels)).await
+    }
+
+    async fn replay(&self, channel: ChannelId, after_seq: u64, limit: u32) -> Result<Vec<LoggedEvent>, StorageError> {
+        bounded("replay", self.limit, messages::replay(&self.readers, channel, after_seq, limit)).await
+    }
+
+    async fn access(&self, user: UserId, channels: &[ChannelId]) -> Result<Vec<Access>, StorageError> {
+        bounded("access", self.limit, channels::access(&self.readers, user, channels)).await
+    }
+}
+
+#[async_trait]
+impl MessageRepository for SqliteStorage {
+    async fn message(&self, id: MessageId) -> Result<Option<Message>, StorageError> {
+        bounded("message", self.limit, messages::message(&self.readers, id)).await
+    }
+
+    async fn history(&self, channel: ChannelId, from: HistoryAnchor, limit: u32) -> Result<HistoryPage, StorageError> {
+        bounded("history", self.limit, messages::history(&self.readers, channel, from, limit)).await
+    }
+}
+
+#[async_trait]
+impl ChannelRepository for SqliteStorage {
+    async fn create(&self, channel: NewChannel) -> Result<Created, CommandError> {
+        let create = with_retries(|| channels::create(&self.writer, channel.clone()));
+        Ok(bounded("create", self.limit, create).await??)
+    }
+
+    async fn channel(&self, id: ChannelId, user: UserId) -> Result<Option<ChannelView>, StorageError> {
+        bounded("channel", self.limit, channels::channel(&self.readers, id, user)).await
+    }
+
+    async fn channels(
+        &self,
+        user: UserId,
+        scope: ChannelScope,
+        after: Option<ChannelCursor>,
+        limit: u32,
+    ) -> Result<Vec<ChannelSummary>, StorageError> {
+        bounded("channels", self.limit, channels::channels(&self.readers, user, scope, after, limit)).await
+    }
+
+    async fn members(
+        &self,
+        channel: ChannelId,
+        after: Option<UserId>,
+        limit: u32,
+    ) -> Result<Vec<MemberView>, StorageError> {
+        bounded("members", self.limit, channels::members(&self.readers, channel, after, limit)).await
+    }
+}
+
+#[async_trait]
+impl UserRepository for SqliteStorage {
+    async fn ensure_user(&self, id: UserId, username: &str, at: Timestamp) -> Result<User, StorageError> {
+        bounded("ensure_user", self.limit, users::ensure(&self.readers, &self.writer, id, username, at)).await
+    }
+
+    async fn user(&self, id: UserId) -> Result<Option<User>, StorageError> {
+        bounded("user", self.limit, users::user(&self.readers, id)).await
+    }
+
+    async fn update_profile(
+        &self,
+        id: UserId,
+        username: Option<&str>,
+        email: Option<&str>,
+        at: Timestamp,
+    ) -> Result<Option<User>, StorageError> {
+        bounded("update_profile", self.limit, users::update_profile(&self.writer, id, username, email, at)).await
+    }
+
+    async fn change_status(&self, id: UserId, to: UserStatus, at: Timestamp) -> Result<User, CommandError> {
+        let change = with_retries(|| users::change_status(&self.writer, id, to, at));
+        Ok(bounded("change_status", self.limit, change).await??)
+    }
+}

@@ -1,0 +1,189 @@
+//! The transaction of a batch: take the write lock, load, apply, write each table with one statement.
+
+use chat_domain::{
+    Channel, ChannelId, Command, Ledger, Member, Message, MessageId, Refusal, User, ledger::Needs, ports::Appended,
+};
+use sqlx::SqliteConnection;
+use uuid::Uuid;
+
+use super::{
+    json::{array, hex},
+    writer::Writer,
+};
+use crate::{
+    batch::{Batch, Changes, NewEvent, NewMessage, storable},
+    rows::{ChannelRow, MemberRow, MessageRow, UserRow, column, read_all},
+    sql::{channel_columns, message_columns, user_columns},
+};
+
+/// Carries out a batch, or leaves no trace.
+pub(super) async fn append(
+    writer: &Writer,
+    commands: Vec<Command>,
+) -> Result<Vec<Result<Appended, Refusal>>, sqlx::Error> {
+    let mut transaction = writer.begin().await?;
+    let ledger = load(&mut transaction, &Needs::of(&commands)).await?;
+    let Batch { answers, changes } = Batch::apply(ledger, commands)?;
+    if changes.is_empty() {
+        transaction.rollback().await?;
+        return Ok(answers);
+    }
+    insert_messages(&mut transaction, &changes.messages).await?;
+    insert_events(&mut transaction, &changes.events).await?;
+    update_channels(&mut transaction, &changes.channels).await?;
+    update_members(&mut transaction, &changes).await?;
+    transaction.commit().await?;
+    Ok(answers)
+}
+
+async fn load(connection: &mut SqliteConnection, needs: &Needs) -> Result<Ledger, sqlx::Error> {
+    let channels = load_channels(connection, needs).await?;
+    let members = load_members(connection, needs).await?;
+    let users = load_users(connection, needs).await?;
+    let sent = load_sent(connection, needs).await?;
+    let reply_targets = load_reply_targets(connection, needs).await?;
+    Ok(Ledger::new(channels, members, users, sent, reply_targets))
+}
+
+async fn load_channels(connection: &mut SqliteConnection, needs: &Needs) -> Result<Vec<Channel>, sqlx::Error> {
+    const SQL: &str =
+        concat!("SELECT ", channel_columns!(), " FROM channels WHERE id IN (SELECT unhex(value) FROM json_each($1))");
+    let ids = array(needs.channels.iter().map(|id| hex(id.as_uuid())))?;
+    read_all(sqlx::query_as(SQL).bind(ids).fetch_all(connection).await?, ChannelRow::read)
+}
+
+async fn load_members(connection: &mut SqliteConnection, needs: &Needs) -> Result<Vec<Member>, sqlx::Error> {
+    const SQL: &str = "SELECT m.channel_id, m.user_id, m.role, m.joined_at, m.last_read_seq, m.last_read_count \
+         FROM json_each($1) k CROSS JOIN channel_members m \
+         ON m.channel_id = unhex(k.value ->> 0) AND m.user_id = unhex(k.value ->> 1)";
+    let keys = array(needs.members.iter().map(|(channel, user)| (hex(channel.as_uuid()), hex(user.as_uuid()))))?;
+    read_all(sqlx::query_as(SQL).bind(keys).fetch_all(connection).await?, MemberRow::read)
+}
+
+async fn load_users(connection: &mut SqliteConnection, needs: &Needs) -> Result<Vec<User>, sqlx::Error> {
+    const SQL: &str =
+        concat!("SELECT ", user_columns!(), " FROM users WHERE id IN (SELECT unhex(value) FROM json_each($1))");
+    let ids = array(needs.users.iter().map(|id| hex(id.as_uuid())))?;
+    read_all(sqlx::query_as(SQL).bind(ids).fetch_all(connection).await?, UserRow::read)
+}
+
+async fn load_sent(connection: &mut SqliteConnection, needs: &Needs) -> Result<Vec<Message>, sqlx::Error> {
+    const SQL: &str = concat!(
+        "SELECT m.* FROM json_each($1) k CROSS JOIN (SELECT ",
+        message_columns!(),
+        " FROM messages) m ON m.sender_id = unhex(k.value ->> 0) AND m.client_message_id = k.value ->> 1"
+    );
+    if needs.client_message_ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let keys = array(needs.client_message_ids.iter().map(|(sender, id)| (hex(sender.as_uuid()), id.as_str())))?;
+    read_all(sqlx::query_as(SQL).bind(keys).fetch_all(connection).await?, MessageRow::read)
+}
+
+async fn load_reply_targets(
+    connection: &mut SqliteConnection,
+    needs: &Needs,
+) -> Result<Vec<(MessageId, ChannelId)>, sqlx::Error> {
+    const SQL: &str = "SELECT id, channel_id FROM messages WHERE id IN (SELECT unhex(value) FROM json_each($1))";
+    if needs.reply_targets.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids = array(needs.reply_targets.iter().map(|id| hex(id.as_uuid())))?;
+    let rows: Vec<(Uuid, Uuid)> = sqlx::query_as(SQL).bind(ids).fetch_all(connection).await?;
+    Ok(rows.into_iter().map(|(id, channel)| (id.into(), channel.into())).collect())
+}
+
+async fn insert_messages(connection: &mut SqliteConnection, rows: &[NewMessage]) -> Result<(), sqlx::Error> {
+    const SQL: &str = "INSERT INTO messages (id, channel_id, seq, sender_id, client_message_id, type, status, content, \
+         payload, reply_to, created_at) \
+         SELECT unhex(value ->> 0), unhex(value ->> 1), value ->> 2, unhex(value ->> 3), value ->> 4, value ->> 5, \
+         value ->> 6, value ->> 7, value ->> 8, unhex(value ->> 9), value ->> 10 FROM json_each($1)";
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let rows = array(rows.iter().map(|NewMessage { message, payload }| {
+        (
+            hex(message.id.as_uuid()),
+            hex(message.channel_id.as_uuid()),
+            column(message.seq),
+            hex(message.sender_id.as_uuid()),
+            &message.client_message_id,
+            message.content.message_type().as_str(),
+            message.status.as_str(),
+            storable(message.content.summary()),
+            payload,
+            message.reply_to.map(|id| hex(id.as_uuid())),
+            message.sent_at.as_millis(),
+        )
+    }))?;
+    sqlx::query(SQL).bind(rows).execute(connection).await?;
+    Ok(())
+}
+
+async fn insert_events(connection: &mut SqliteConnection, rows: &[NewEvent]) -> Result<(), sqlx::Error> {
+    const SQL: &str = "INSERT INTO channel_events (channel_id, seq, event_id, type, body, created_at) \
+         SELECT unhex(value ->> 0), value ->> 1, unhex(value ->> 2), value ->> 3, value ->> 4, value ->> 5 \
+         FROM json_each($1)";
+    let rows = array(rows.iter().map(|row| {
+        let NewEvent { channel_id, seq, event_id, event_type, body, at } = row;
+        (hex(*channel_id), column(*seq), hex(*event_id), event_type, body, at.as_millis())
+    }))?;
+    sqlx::query(SQL).bind(rows).execute(connection).await?;
+    Ok(())
+}
+
+async fn update_channels(connection: &mut SqliteConnection, rows: &[Channel]) -> Result<(), sqlx::Error> {
+    const SQL: &str = "UPDATE channels SET name = n.value ->> 1, description = n.value ->> 2, active = n.value ->> 3, \
+         last_seq = n.value ->> 4, message_count = n.value ->> 5, updated_at = n.value ->> 6 \
+         FROM json_each($1) n WHERE id = unhex(n.value ->> 0)";
+    let rows = array(rows.iter().map(|row| {
+        (
+            hex(row.id.as_uuid()),
+            row.details.name.as_deref().map(storable),
+            row.details.description.as_deref().map(storable),
+            row.active,
+            column(row.last_seq),
+            column(row.message_count),
+            row.updated_at.as_millis(),
+        )
+    }))?;
+    sqlx::query(SQL).bind(rows).execute(connection).await?;
+    Ok(())
+}
+
+async fn update_members(connection: &mut SqliteConnection, changes: &Changes) -> Result<(), sqlx::Error> {
+    const END: &str = "DELETE FROM channel_members WHERE (channel_id, user_id) IN \
+         (SELECT unhex(value ->> 0), unhex(value ->> 1) FROM json_each($1))";
+    if !changes.members.is_empty() {
+        upsert_members(connection, &changes.members).await?;
+    }
+    if !changes.ended.is_empty() {
+        let keys = array(changes.ended.iter().map(|(channel, user)| (hex(channel.as_uuid()), hex(user.as_uuid()))))?;
+        sqlx::query(END).bind(keys).execute(connection).await?;
+    }
+    Ok(())
+}
+
+/// Writes memberships, new or changed. A read marker never goes back.
+pub(super) async fn upsert_members(connection: &mut SqliteConnection, rows: &[Member]) -> Result<(), sqlx::Error> {
+    // WHERE true: without it ON CONFLICT would be read as a join's ON.
+    const SQL: &str = "INSERT INTO channel_members AS m \
+         (channel_id, user_id, role, joined_at, last_read_seq, last_read_count) \
+         SELECT unhex(value ->> 0), unhex(value ->> 1), value ->> 2, value ->> 3, value ->> 4, value ->> 5 \
+         FROM json_each($1) WHERE true \
+         ON CONFLICT (channel_id, user_id) DO UPDATE SET role = excluded.role, joined_at = excluded.joined_at, \
+         last_read_seq = max(m.last_read_seq, excluded.last_read_seq), \
+         last_read_count = max(m.last_read_count, excluded.last_read_count)";
+    let rows = array(rows.iter().map(|row| {
+        (
+            hex(row.channel_id.as_uuid()),
+            hex(row.user_id.as_uuid()),
+            row.role.as_str(),
+            row.joined_at.as_millis(),
+            column(row.last_read_seq),
+            column(row.last_read_count),
+        )
+    }))?;
+    sqlx::query(SQL).bind(rows).execute(connection).await?;
+    Ok(())
+}

@@ -1,0 +1,85 @@
+//! Users.
+
+use chat_domain::{Refusal, Timestamp, User, UserId, UserStatus};
+use sqlx::SqlitePool;
+
+use super::writer::Writer;
+use crate::{
+    batch::storable,
+    rows::{UserRow, is_stale},
+    sql,
+};
+
+pub(super) async fn ensure(
+    readers: &SqlitePool,
+    writer: &Writer,
+    id: UserId,
+    username: &str,
+    at: Timestamp,
+) -> Result<User, sqlx::Error> {
+    let mut row = find(readers, id).await?;
+    if row.is_none() {
+        let insert = sqlx::query(sql::INSERT_USER).bind(id.as_uuid()).bind(storable(username)).bind(at.as_millis());
+        let mut transaction = writer.begin().await?;
+        insert.execute(&mut *transaction).await?;
+        transaction.commit().await?;
+        row = find(readers, id).await?;
+    }
+    let row = row.ok_or(sqlx::Error::RowNotFound)?;
+    if is_stale(row.last_active_at, at) {
+        let mut transaction = writer.begin().await?;
+        sqlx::query(sql::TOUCH_USER).bind(id.as_uuid()).bind(at.as_millis()).execute(&mut *transaction).await?;
+        transaction.commit().await?;
+    }
+    row.read()
+}
+
+pub(super) async fn user(pool: &SqlitePool, id: UserId) -> Result<Option<User>, sqlx::Error> {
+    find(pool, id).await?.map(UserRow::read).transpose()
+}
+
+pub(super) async fn update_profile(
+    writer: &Writer,
+    id: UserId,
+    username: Option<&str>,
+    email: Option<&str>,
+    at: Timestamp,
+) -> Result<Option<User>, sqlx::Error> {
+    let mut transaction = writer.begin().await?;
+    let row: Option<UserRow> = sqlx::query_as(sql::UPDATE_PROFILE)
+        .bind(id.as_uuid())
+        .bind(username.map(storable))
+        .bind(email.is_some())
+        .bind(email.filter(|email| !email.is_empty()).map(storable))
+        .bind(at.as_millis())
+        .fetch_optional(&mut *transaction)
+        .await?;
+    transaction.commit().await?;
+    row.map(UserRow::read).transpose()
+}
+
+pub(super) async fn change_status(
+    writer: &Writer,
+    id: UserId,
+    to: UserStatus,
+    at: Timestamp,
+) -> Result<Result<User, Refusal>, sqlx::Error> {
+    let mut transaction = writer.begin().await?;
+    let row: Option<UserRow> = sqlx::query_as(sql::USER).bind(id.as_uuid()).fetch_optional(&mut *transaction).await?;
+    let Some(row) = row else { return Ok(Err(Refusal::UserNotFound(id))) };
+    let before = row.read()?;
+    let mut user = before.clone();
+    if let Err(refusal) = user.change_status(to, at) {
+        return Ok(Err(refusal));
+    }
+    if user != before {
+        let update = sqlx::query(sql::SET_STATUS).bind(id.as_uuid()).bind(to.as_str()).bind(at.as_millis());
+        update.execute(&mut *transaction).await?;
+    }
+    transaction.commit().await?;
+    Ok(Ok(user))
+}
+
+async fn find(pool: &SqlitePool, id: UserId) -> Result<Option<UserRow>, sqlx::Error> {
+    sqlx::query_as(sql::USER).bind(id.as_uuid()).fetch_optional(pool).await
+}
