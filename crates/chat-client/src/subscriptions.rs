@@ -117,7 +117,7 @@ impl Subscriptions {
             self.last_id += 1;
             let id = self.last_id;
             for (_, subscription) in asked.by_ref().take(wishes.len()) {
-                subscription.phase = Phase::Asked { id, reset: false };
+                subscription.phase = Phase::Asked { id: Some(id), reset: false };
             }
             frames.push(Outgoing::Subscribe { id, channels: wishes }.to_json());
         }
@@ -148,12 +148,12 @@ impl Subscriptions {
             return Verdict::Deliver;
         }
         match subscription.phase {
-            Phase::Live => {
+            // The answer to SUBSCRIBE brings what is missing.
+            Phase::Wanted { .. } | Phase::Asked { id: Some(_), .. } => Verdict::Drop,
+            Phase::Live | Phase::Asked { id: None, .. } => {
                 self.any_wanted = true;
                 subscription.hole()
             }
-            // The answer to SUBSCRIBE brings what is missing.
-            Phase::Wanted { .. } | Phase::Asked { .. } => Verdict::Drop,
         }
     }
 
@@ -161,7 +161,7 @@ impl Subscriptions {
     pub(crate) fn subscribed(&mut self, frame: &Subscribed) -> Verdict {
         let Some(subscription) = self.channels.get_mut(&frame.channel_id) else { return Verdict::Drop };
         let Phase::Asked { id, reset } = subscription.phase else { return Verdict::Drop };
-        if frame.id != Some(id) {
+        if frame.id != id {
             return Verdict::Drop;
         }
         let head = Position { seq: frame.head_seq, epoch: Some(frame.epoch) };
@@ -180,18 +180,22 @@ impl Subscriptions {
     pub(crate) fn reset(&mut self, frame: &Reset) -> bool {
         let Some(subscription) = self.channels.get_mut(&frame.channel_id) else { return false };
         subscription.position = Some(Position { seq: frame.head_seq, epoch: Some(frame.epoch) });
-        if let Phase::Asked { reset, .. } = &mut subscription.phase {
-            *reset = true;
+        match &mut subscription.phase {
+            Phase::Asked { reset, .. } => *reset = true,
+            Phase::Live => subscription.phase = Phase::Asked { id: None, reset: true },
+            Phase::Wanted { .. } => {}
         }
         true
     }
 
     /// An ERROR came. Which channels does it refuse for good? Those that can be had later are put off. `None` if the
-    /// error answers no SUBSCRIBE.
+    /// error answers no SUBSCRIBE. One without an id that says "later" may answer any.
     pub(crate) fn refused(&mut self, frame: &ErrorFrame, now: Instant) -> Option<Vec<ChannelId>> {
-        let id = frame.id?;
+        if frame.id.is_none() && !frame.retryable {
+            return None;
+        }
         let answered = |channel: &ChannelId, subscription: &Subscription| {
-            matches!(subscription.phase, Phase::Asked { id: asked, .. } if asked == id)
+            matches!(subscription.phase, Phase::Asked { id: Some(asked), .. } if frame.id.is_none_or(|id| id == asked))
                 && frame.channel_id.is_none_or(|refused| refused == *channel)
         };
         let channels: Vec<_> =

@@ -139,6 +139,25 @@ fn refused_for_good_is_forgotten_and_refused_for_now_is_put_off() {
 }
 
 #[test]
+fn a_request_over_the_rate_is_repeated_although_the_error_does_not_name_it() {
+    let (mut subscriptions, now) = asked(at(5));
+    assert_eq!(subscriptions.refused(&ErrorFrame { id: None, ..refusal(1, false) }, now), None);
+    assert_eq!(subscriptions.refused(&ErrorFrame { id: None, ..refusal(1, true) }, now), Some(vec![]));
+    assert_eq!(subscriptions.ask(now + Duration::from_millis(500), 16_384).len(), 1);
+}
+
+#[test]
+fn a_live_channel_can_be_reset() {
+    let (mut subscriptions, _) = asked(at(5));
+    subscriptions.subscribed(&subscribed(1, 5));
+    let reason = crate::ResetReason::EpochChanged;
+    subscriptions.reset(&Reset { channel_id: channel(1), reason, head_seq: 2, oldest_seq: 1, epoch: epoch(2) });
+    assert_eq!(subscriptions.subscribed(&Subscribed { id: None, ..subscribed(1, 2) }), Verdict::Deliver);
+    assert_eq!(subscriptions.event(channel(1), 3), Verdict::Deliver);
+    assert_eq!(subscriptions.event(channel(1), 5), Verdict::Hole);
+}
+
+#[test]
 fn requests_respect_both_bounds_of_a_frame() {
     let now = Instant::now();
     let mut subscriptions = Subscriptions::default();

@@ -51,12 +51,12 @@ impl Peer {
     pub(crate) async fn accept(&self) -> Link {
         let (stream, _) = timeout(DEADLINE, self.0.accept()).await.expect("a connection").unwrap();
         let mut authorization = None;
-        let socket = accept_hdr_async(stream, |request: &Request, response: Response| {
+        #[expect(clippy::result_large_err, reason = "the signature is the library's")]
+        let read_headers = |request: &Request, response: Response| -> Result<Response, ErrorResponse> {
             authorization = request.headers().get("authorization").map(|value| value.to_str().unwrap().to_owned());
             Ok(response)
-        })
-        .await
-        .unwrap();
+        };
+        let socket = accept_hdr_async(stream, read_headers).await.unwrap();
         Link { socket, authorization }
     }
 
