@@ -49,9 +49,9 @@ enum Phase {
     Wanted {
         not_before: Option<Instant>,
     },
-    /// Asked for with this id.
+    /// Asked for with this id, or reset by the server of its own accord; not confirmed yet.
     Asked {
-        id: u64,
+        id: Option<u64>,
         reset: bool,
     },
     Live,
