@@ -36,6 +36,7 @@ impl Default for HttpLimits {
 
 /// Serves the router until the scope stops: then it accepts no more and tells its connections to finish the request
 /// they are at. The connections are tasks of the scope. Handlers find the peer in [`ConnectInfo`].
+/// A connection that is upgraded ends here; what it becomes is the handler's.
 pub async fn serve(listener: TcpListener, router: Router, limits: HttpLimits, scope: Scope) {
     let slots = Arc::new(Semaphore::new(limits.connections));
     loop {
@@ -70,7 +71,8 @@ async fn serve_connection(stream: TcpStream, peer: SocketAddr, router: Router, l
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
         .max_buf_size(limits.header_bytes)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
     let mut connection = std::pin::pin!(connection);
 
     let ended = tokio::select! {

@@ -14,30 +14,61 @@ use fred::{
     types::RespVersion,
 };
 use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize, Serializer};
 
 pub use publisher::RedisPublisher;
 pub use subscriber::RedisSubscriber;
 
 use super::BusError;
 
-/// How Redis is reached.
-#[derive(Clone, Debug)]
+/// A shorter timeout would take a busy Redis for a dead one.
+const MIN_TIMEOUT: Duration = Duration::from_millis(100);
+/// The client's own default, which loses payloads in every burst.
+const MIN_BUFFER: usize = 32;
+/// About 700 MB when it is full.
+const MAX_BUFFER: usize = 1_048_576;
+
+/// Section `[redis]`: how Redis is reached.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct RedisConfig {
     /// `redis://…` or `rediss://…`, with user, password and database; `redis-sentinel://…` for Sentinel.
+    #[serde(serialize_with = "masked_url")]
     pub url: SecretString,
     /// How long a command may take before it counts as failed.
+    #[serde(with = "humantime_serde")]
     pub command_timeout: Duration,
     /// How long a topic stays subscribed after the last interest in it was dropped.
+    #[serde(with = "humantime_serde")]
     pub linger: Duration,
     /// How many payloads may wait to be taken from the receive buffer before the oldest are dropped, which is told as
     /// [`Interruption::Overrun`](super::Interruption::Overrun). A full buffer of 16 384 takes about 11 MB.
     pub receive_buffer: usize,
 }
 
+impl Default for RedisConfig {
+    fn default() -> Self {
+        Self {
+            url: "redis://127.0.0.1:6379".into(),
+            command_timeout: Duration::from_secs(2),
+            linger: Duration::from_secs(30),
+            receive_buffer: 16_384,
+        }
+    }
+}
+
 impl RedisConfig {
-    /// Redis at this URL, with timeouts and bounds that suit a server room.
-    pub fn new(url: SecretString) -> Self {
-        Self { url, command_timeout: Duration::from_secs(2), linger: Duration::from_secs(30), receive_buffer: 16_384 }
+    /// Are the values within their bounds? The text names key, value and what is allowed.
+    pub fn check(&self) -> Result<(), BusError> {
+        if self.command_timeout < MIN_TIMEOUT {
+            let text = format!("redis.command_timeout = {:?}; allowed: at least {MIN_TIMEOUT:?}", self.command_timeout);
+            return Err(BusError::Address(text));
+        }
+        if !(MIN_BUFFER..=MAX_BUFFER).contains(&self.receive_buffer) {
+            let text = format!("redis.receive_buffer = {}; allowed: {MIN_BUFFER} to {MAX_BUFFER}", self.receive_buffer);
+            return Err(BusError::Address(text));
+        }
+        self.builder().map(drop)
     }
 
     fn builder(&self) -> Result<Builder, BusError> {
@@ -73,6 +104,17 @@ impl RedisConfig {
                 connection.reconnect_on_auth_error = true;
             });
         Ok(builder)
+    }
+}
+
+fn masked_url<S: Serializer>(url: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {
+    // Also what is between the scheme and the host is left out: a user name tells enough.
+    let url = url.expose_secret();
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", ""));
+    let place = rest.split('?').next().unwrap_or_default();
+    match place.rsplit_once('@') {
+        Some((_, host)) => serializer.serialize_str(&format!("{scheme}://***@{host}")),
+        None => serializer.serialize_str(&format!("{scheme}://{place}")),
     }
 }
 

@@ -6,7 +6,7 @@ use fred::{
     types::{Message, Value},
 };
 use tokio::sync::broadcast::{Receiver, error::RecvError};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::{RedisConfig, keeper::Keeper};
@@ -22,13 +22,12 @@ pub struct RedisSubscriber {
 }
 
 impl RedisSubscriber {
-    /// A subscriber that connects in the background. Its two tasks run on `tasks` until `stop`.
+    /// A subscriber that connects in the background. It lives as long as the returned future is polled, until `stop`.
     pub fn connect(
         config: &RedisConfig,
         sink: Sink,
-        tasks: &TaskTracker,
-        stop: &CancellationToken,
-    ) -> Result<Self, BusError> {
+        stop: CancellationToken,
+    ) -> Result<(Self, impl Future<Output = ()> + Send + use<>), BusError> {
         let client = config
             .builder()?
             // What broke with the connection is subscribed again by the keeper, not by the client.
@@ -37,12 +36,13 @@ impl RedisSubscriber {
             .map_err(|error| BusError::Address(error.details().to_owned()))?;
         let (interests, sink) = (Interests::new(config.linger), Arc::new(sink));
         let keeper = Keeper::new(client.clone(), Arc::clone(&interests), Arc::clone(&sink), config.command_timeout);
-        let messages = client.message_rx();
-        let (read, keep) = (read(messages, sink, stop.clone()), keeper.run(stop.clone()));
-        tasks.spawn(read);
-        tasks.spawn(keep);
+        let read = read(client.message_rx(), sink, stop.clone());
+        let keep = keeper.run(stop);
         client.connect();
-        Ok(Self { interests, client })
+        let run = async {
+            tokio::join!(read, keep);
+        };
+        Ok((Self { interests, client }, run))
     }
 
     /// Is there a connection?

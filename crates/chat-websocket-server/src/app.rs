@@ -1,0 +1,241 @@
+//! An instance, put together and running.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use chat_domain::{Clock, SystemClock, ports::Storage};
+use chat_events::bus::redis::RedisSubscriber;
+use common_auth::TokenVerifier;
+use common_logging::LogHandle;
+use common_server::{
+    ComponentHealth, Health, Latch, Lifecycle, Management, Readiness, ServerInfo,
+    http::{self, HttpLimits},
+    write_address_file,
+};
+use prometheus_client::registry::Registry;
+use thiserror::Error;
+use tokio::{net::TcpListener, sync::Semaphore};
+use tracing::info;
+use uuid::Uuid;
+
+use crate::{
+    config::{Config, LimitsConfig},
+    hub::{Directory, Hub},
+    metrics::Metrics,
+    outbox::OutboxLimits,
+    reader::LogReader,
+    reconcile::{self, ReconcileLimits},
+    room::{RoomContext, RoomLimits, SequencerLimits},
+    session::{SessionContext, SessionLimits},
+    upgrade::{Entrance, SlotLimits},
+};
+
+/// What this process is.
+pub const INFO: ServerInfo =
+    ServerInfo { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION"), env_prefix: "CHAT_" };
+
+/// Reads of the log at once, for rooms with a hole.
+const REPAIRS: usize = 6;
+/// Reads of the log at once, for sessions that come back.
+const REPLAYS: usize = 4;
+/// Sessions that ask storage at once who they are and what they may hear.
+const ADMISSIONS: usize = 8;
+/// How often readiness looks at storage.
+const STORAGE_CHECK: Duration = Duration::from_secs(2);
+
+/// Why an instance does not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// A port cannot be opened.
+    #[error("cannot listen on {key} = {address}: {source}")]
+    Listen {
+        /// The configuration key.
+        key: &'static str,
+        /// Its value.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The address file cannot be written.
+    #[error("cannot write process.address_file: {0}")]
+    AddressFile(io::Error),
+    /// The store cannot be opened.
+    #[error("storage: {0}")]
+    Storage(#[from] chat_storage::OpenError),
+    /// Redis cannot be used as configured.
+    #[error("redis: {0}")]
+    Bus(#[from] chat_events::bus::BusError),
+    /// Tokens cannot be checked as configured.
+    #[error("{0}")]
+    Auth(#[from] common_auth::AuthConfigError),
+}
+
+/// Starts an instance: when this returns, it takes connections. It ends with the lifecycle.
+pub async fn start(config: Config, lifecycle: &Lifecycle, logs: LogHandle) -> Result<(), StartError> {
+    let websocket = listen("websocket.listen", config.websocket.listen).await?;
+    let management = listen("management.listen", config.management.listen).await?;
+    let storage = chat_storage::open(&config.database).await?;
+
+    let metrics = Arc::new(Metrics::default());
+    let directory = Arc::new(Directory::default());
+    let subscriber = connect_bus(&config, &directory, &metrics, lifecycle)?;
+    let readiness = Readiness::new(lifecycle);
+    watch_storage(Arc::clone(&storage), readiness.latch("storage"), lifecycle);
+    reconcile_heads(&config.limits, &directory, &storage, &metrics, lifecycle);
+
+    let context = Arc::new(SessionContext {
+        instance_id: Uuid::now_v7(),
+        hub: Hub::new(
+            Arc::clone(&directory),
+            Arc::clone(&subscriber) as _,
+            room_context(&config.limits, &directory, &storage, &metrics, lifecycle),
+            config.limits.connections_per_user,
+        ),
+        storage: Arc::clone(&storage),
+        admission: Semaphore::new(ADMISSIONS),
+        verifier: TokenVerifier::new(&config.auth)?,
+        clock: Arc::new(SystemClock) as Arc<dyn Clock>,
+        metrics: Arc::clone(&metrics),
+        drain: lifecycle.soft_token().clone(),
+        limits: session_limits(&config),
+    });
+    info!(instance.id = %context.instance_id, "instance starts");
+
+    let health = health(Arc::clone(&storage), subscriber);
+    let mut registry = Registry::default();
+    metrics.register(&mut registry);
+    let addresses = [("websocket", address(&websocket)), ("management", address(&management))];
+    Management::new(INFO, readiness, health, Arc::new(registry)).loggers(logs).serve(management, lifecycle);
+
+    let slots = SlotLimits { total: config.limits.connections, per_address: config.limits.connections_per_address };
+    let entrance = Entrance::new(context, lifecycle.work().clone(), config.websocket.allowed_origins, slots);
+    let bounds = HttpLimits::default();
+    let served = http::serve(websocket, entrance.into_router(), bounds, lifecycle.work().clone());
+    lifecycle.spawn_essential("websocket port", served);
+
+    for (name, address) in addresses {
+        info!(listener.name = name, listener.address = %address, "listening");
+    }
+    if let Some(path) = &config.process.address_file {
+        write_address_file(path, &addresses).map_err(StartError::AddressFile)?;
+    }
+    Ok(())
+}
+
+async fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| StartError::Listen { key, address, source })
+}
+
+fn address(listener: &TcpListener) -> SocketAddr {
+    // A bound socket has an address; if the kernel says otherwise, 0.0.0.0:0 shows it.
+    listener.local_addr().unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)))
+}
+
+fn connect_bus(
+    config: &Config,
+    directory: &Arc<Directory>,
+    metrics: &Arc<Metrics>,
+    lifecycle: &Lifecycle,
+) -> Result<Arc<RedisSubscriber>, StartError> {
+    let (directory, metrics) = (Arc::clone(directory), Arc::clone(metrics));
+    let sink = Box::new(move |delivery| directory.deliver(delivery, &metrics));
+    let background = lifecycle.background();
+    let (subscriber, run) = RedisSubscriber::connect(&config.redis, sink, background.stopping().clone())?;
+    background.spawn("bus", run);
+    Ok(Arc::new(subscriber))
+}
+
+/// Without storage nobody can be let in, so no traffic is sent here while it is away.
+fn watch_storage(storage: Arc<dyn Storage>, latch: Latch, lifecycle: &Lifecycle) {
+    let stop = lifecycle.background().stopping().clone();
+    lifecycle.background().spawn("storage watch", async move {
+        let watch = async {
+            loop {
+                match storage.ping().await {
+                    Ok(()) => latch.set_ready(),
+                    Err(error) => latch.set_unready(error.to_string()),
+                }
+                tokio::time::sleep(STORAGE_CHECK).await;
+            }
+        };
+        let _: Option<std::convert::Infallible> = stop.run_until_cancelled(watch).await;
+        storage.close().await;
+    });
+}
+
+fn reconcile_heads(
+    limits: &LimitsConfig,
+    directory: &Arc<Directory>,
+    storage: &Arc<dyn Storage>,
+    metrics: &Arc<Metrics>,
+    lifecycle: &Lifecycle,
+) {
+    let limits = ReconcileLimits {
+        interval: limits.reconcile_interval,
+        interval_without_bus: limits.reconcile_interval_without_redis,
+    };
+    let run = reconcile::run(Arc::clone(directory), Arc::clone(storage), Arc::clone(metrics), limits);
+    let stop = lifecycle.background().stopping().clone();
+    lifecycle.background().spawn("reconciler", async move {
+        let _: Option<()> = stop.run_until_cancelled(run).await;
+    });
+}
+
+fn room_context(
+    limits: &LimitsConfig,
+    directory: &Directory,
+    storage: &Arc<dyn Storage>,
+    metrics: &Arc<Metrics>,
+    lifecycle: &Lifecycle,
+) -> RoomContext {
+    RoomContext {
+        reader: Arc::new(LogReader::new(Arc::clone(storage), REPAIRS, REPLAYS)),
+        tasks: lifecycle.background().clone(),
+        metrics: Arc::clone(metrics),
+        compare_heads: Arc::clone(&directory.compare_heads),
+        limits: RoomLimits {
+            replay: limits.replay_events,
+            linger: limits.room_linger,
+            sequencer: SequencerLimits { reorder_window: limits.reorder_window, ..SequencerLimits::default() },
+            ..RoomLimits::default()
+        },
+    }
+}
+
+fn session_limits(config: &Config) -> SessionLimits {
+    let limits = &config.limits;
+    SessionLimits {
+        frame_bytes: limits.frame_bytes,
+        outbox: OutboxLimits { frames: limits.outbox_frames, bytes: limits.outbox_bytes },
+        channels: limits.channels_per_session,
+        frames_per_second: limits.frames_per_second,
+        frame_burst: limits.frame_burst,
+        heartbeat: limits.heartbeat,
+        auth_timeout: limits.auth_timeout,
+        write_timeout: limits.write_timeout,
+        // What is left of the drain time is for those who do not listen.
+        drain_window: config.process.drain.mul_f64(0.7),
+    }
+}
+
+fn health(storage: Arc<dyn Storage>, bus: Arc<RedisSubscriber>) -> Health {
+    Health::default()
+        .component("db", move || {
+            let storage = Arc::clone(&storage);
+            async move {
+                match storage.ping().await {
+                    Ok(()) => ComponentHealth::up(),
+                    Err(error) => ComponentHealth::down(error.to_string()),
+                }
+            }
+        })
+        .component("redis", move || {
+            let connected = bus.is_connected();
+            async move {
+                if connected {
+                    return ComponentHealth::up();
+                }
+                // Slower, nothing lost: events come from the log.
+                ComponentHealth::degraded("not connected; events are read from the log")
+            }
+        })
+}

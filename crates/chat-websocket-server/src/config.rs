@@ -1,0 +1,176 @@
+//! The configuration of this server.
+
+use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
+
+use chat_events::bus::redis::RedisConfig;
+use chat_storage::DatabaseConfig;
+use common_auth::AuthConfig;
+use common_logging::LogConfig;
+use common_server::config::{ConfigError, ManagementConfig, ProcessConfig, Settings, comma_list, duration};
+use serde::{Deserialize, Serialize};
+
+/// Everything that can be configured.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where clients come in.
+    pub websocket: WebSocketConfig,
+    /// Where probes and metrics are answered.
+    pub management: ManagementConfig,
+    /// The log.
+    pub database: DatabaseConfig,
+    /// Pub/sub.
+    pub redis: RedisConfig,
+    /// Tokens.
+    pub auth: AuthConfig,
+    /// Logs.
+    pub log: LogConfig,
+    /// The process.
+    pub process: ProcessConfig,
+    /// The bounds.
+    pub limits: LimitsConfig,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            websocket: WebSocketConfig::default(),
+            management: ManagementConfig { listen: SocketAddr::from(([127, 0, 0, 1], 21_002)) },
+            database: DatabaseConfig::default(),
+            redis: RedisConfig::default(),
+            auth: AuthConfig::default(),
+            log: LogConfig::default(),
+            process: ProcessConfig::default(),
+            limits: LimitsConfig::default(),
+        }
+    }
+}
+
+impl Settings for Config {
+    fn check(&self) -> Result<(), ConfigError> {
+        self.auth.check().map_err(|error| ConfigError::invalid(&error))?;
+        self.redis.check().map_err(|error| ConfigError::invalid(&error))?;
+        self.limits.check()
+    }
+}
+
+/// The section `[websocket]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WebSocketConfig {
+    /// Where clients come in. Port 0 lets the kernel choose.
+    pub listen: SocketAddr,
+    /// Origins that browsers may come from, such as `https://chat.example`. Empty: any, since tokens are not cookies.
+    #[serde(deserialize_with = "comma_list")]
+    pub allowed_origins: Vec<String>,
+}
+
+impl Default for WebSocketConfig {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 20_002)), allowed_origins: Vec::new() }
+    }
+}
+
+/// The section `[limits]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// Connections of this instance. Default 20 000.
+    pub connections: usize,
+    /// Connections from one address. Default 256.
+    pub connections_per_address: usize,
+    /// Connections of one user. Default 16.
+    pub connections_per_user: usize,
+    /// Channels that a session may have open. Default 256.
+    pub channels_per_session: usize,
+    /// Largest frame from a client, in bytes. Default 16 KiB.
+    pub frame_bytes: usize,
+    /// Frames from a client per second, in the long run. Default 20.
+    pub frames_per_second: NonZeroU32,
+    /// Frames from a client at once. Default 60.
+    pub frame_burst: NonZeroU32,
+    /// Frames that may wait to be sent to a session. Default 1 024.
+    pub outbox_frames: usize,
+    /// Bytes that may wait to be sent to a session. Default 1 MiB.
+    pub outbox_bytes: usize,
+    /// Most events that are replayed in one channel. Default 5 000.
+    pub replay_events: u64,
+    /// Between two pings. Default 25 seconds.
+    #[serde(with = "duration")]
+    pub heartbeat: Duration,
+    /// How long a client may take to authenticate. Default 10 seconds.
+    #[serde(with = "duration")]
+    pub auth_timeout: Duration,
+    /// How long one write may take. Default 10 seconds.
+    #[serde(with = "duration")]
+    pub write_timeout: Duration,
+    /// How long missing events may take to come by themselves before the log is read. Default 50 ms.
+    #[serde(with = "duration")]
+    pub reorder_window: Duration,
+    /// How often the heads of open rooms are compared with the log. Default 2 seconds.
+    #[serde(with = "duration")]
+    pub reconcile_interval: Duration,
+    /// The same while Redis is known to be away. Default 500 ms.
+    #[serde(with = "duration")]
+    pub reconcile_interval_without_redis: Duration,
+    /// How long a room stays open after its last session left. Default 15 seconds.
+    #[serde(with = "duration")]
+    pub room_linger: Duration,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            connections: 20_000,
+            connections_per_address: 256,
+            connections_per_user: 16,
+            channels_per_session: 256,
+            frame_bytes: 16 * 1024,
+            frames_per_second: const { NonZeroU32::new(20).unwrap() },
+            frame_burst: const { NonZeroU32::new(60).unwrap() },
+            outbox_frames: 1_024,
+            outbox_bytes: 1024 * 1024,
+            replay_events: 5_000,
+            heartbeat: Duration::from_secs(25),
+            auth_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(10),
+            reorder_window: Duration::from_millis(50),
+            reconcile_interval: Duration::from_secs(2),
+            reconcile_interval_without_redis: Duration::from_millis(500),
+            room_linger: Duration::from_secs(15),
+        }
+    }
+}
+
+impl LimitsConfig {
+    fn check(&self) -> Result<(), ConfigError> {
+        at_least("frame_bytes", self.frame_bytes, 256)?;
+        // A replay waits until half of the outbox is free, and then adds a page of events.
+        at_least("outbox_frames", self.outbox_frames, 1_024)?;
+        at_least("outbox_bytes", self.outbox_bytes, 1024 * 1024)?;
+        at_least("channels_per_session", self.channels_per_session, 1)?;
+        longer_than("heartbeat", self.heartbeat, Duration::from_millis(100))?;
+        longer_than("auth_timeout", self.auth_timeout, Duration::from_millis(100))?;
+        longer_than("write_timeout", self.write_timeout, Duration::from_millis(100))?;
+        longer_than("reconcile_interval", self.reconcile_interval, Duration::from_millis(50))?;
+        longer_than(
+            "reconcile_interval_without_redis",
+            self.reconcile_interval_without_redis,
+            Duration::from_millis(50),
+        )
+    }
+}
+
+fn at_least(key: &str, value: usize, least: usize) -> Result<(), ConfigError> {
+    if value < least {
+        return Err(ConfigError::invalid(&format!("limits.{key} = {value}; allowed: at least {least}")));
+    }
+    Ok(())
+}
+
+fn longer_than(key: &str, value: Duration, least: Duration) -> Result<(), ConfigError> {
+    if value < least {
+        return Err(ConfigError::invalid(&format!("limits.{key} = {value:?}; allowed: at least {least:?}")));
+    }
+    Ok(())
+}

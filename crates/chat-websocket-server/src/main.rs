@@ -1,0 +1,27 @@
+//! The chat-websocket-server process.
+
+use std::process::ExitCode;
+
+use chat_websocket_server::{app, config::Config};
+use common_server::{Lifecycle, config, raise_file_limit};
+use tracing::error;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let config: Config = match config::load(app::INFO) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    let logs = match common_logging::init(&config.log) {
+        Ok(logs) => logs,
+        Err(_) => return ExitCode::FAILURE,
+    };
+    raise_file_limit();
+
+    let lifecycle = Lifecycle::new(config.process.drain);
+    if let Err(error) = app::start(config, &lifecycle, logs).await {
+        error!(error = %error, "cannot start");
+        return ExitCode::FAILURE;
+    }
+    lifecycle.run_to_end().await
+}

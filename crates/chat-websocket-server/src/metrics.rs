@@ -1,0 +1,79 @@
+//! The metrics of this server. Never a channel or user id as a label.
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+/// What an instance counts.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    /// Authenticated sessions.
+    pub sessions: Gauge,
+    /// Open rooms.
+    pub rooms: Gauge,
+    /// Events put in order.
+    pub events: Counter,
+    /// Events queued for sessions.
+    pub deliveries: Counter,
+    /// Events that came again.
+    pub duplicates: Counter,
+    /// Events that came too early.
+    pub out_of_order: Counter,
+    /// Events that were read from the log because they did not come from the bus.
+    pub repaired: Counter,
+    /// Payloads from the bus that do not decode.
+    pub malformed: Counter,
+    /// Times a room's queue was full and payloads were dropped.
+    pub overruns: Counter,
+    /// Times the bus may have lost payloads.
+    pub interruptions: Counter,
+    /// Comparisons of heads with the log.
+    pub reconciliations: Counter,
+    /// Replays read from the log for sessions that came back.
+    pub replays: Counter,
+    /// Sessions that ended, by close code.
+    pub closed: Family<CloseLabels, Counter>,
+    /// Connections that were refused before the upgrade, by status.
+    pub refused: Family<RefusedLabels, Counter>,
+}
+
+/// Labels of [`Metrics::closed`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CloseLabels {
+    /// The close code.
+    pub code: u16,
+}
+
+/// Labels of [`Metrics::refused`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RefusedLabels {
+    /// The HTTP status.
+    pub status: u16,
+}
+
+impl Metrics {
+    /// Registers all of them under their documented names.
+    pub fn register(&self, registry: &mut Registry) {
+        let registry = registry.sub_registry_with_prefix("chat_websocket");
+        registry.register("sessions", "Authenticated sessions", self.sessions.clone());
+        registry.register("rooms", "Open rooms", self.rooms.clone());
+        registry.register("events", "Events put in order", self.events.clone());
+        registry.register("deliveries", "Events queued for sessions", self.deliveries.clone());
+        registry.register("duplicates", "Events that came again", self.duplicates.clone());
+        registry.register("out_of_order", "Events that came too early", self.out_of_order.clone());
+        registry.register(
+            "repaired",
+            "Events read from the log because the bus did not bring them",
+            self.repaired.clone(),
+        );
+        registry.register("malformed", "Payloads from the bus that do not decode", self.malformed.clone());
+        registry.register("overruns", "Times that payloads for a room were dropped", self.overruns.clone());
+        registry.register("interruptions", "Times that the bus may have lost payloads", self.interruptions.clone());
+        registry.register("reconciliations", "Comparisons of heads with the log", self.reconciliations.clone());
+        registry.register("replays", "Replays read from the log", self.replays.clone());
+        registry.register("closed", "Sessions that ended, by close code", self.closed.clone());
+        registry.register("refused", "Connections refused before the upgrade, by status", self.refused.clone());
+    }
+}

@@ -1,0 +1,230 @@
+//! What waits to be sent to one session.
+//!
+//! Rooms push, the session's task takes everything at once and writes it in one go. The bound counts what waits and what
+//! is being written. Who does not read as fast as its rooms talk is closed as a slow consumer: it comes back and resumes
+//! from the log, and nobody else waits for it.
+
+use std::collections::VecDeque;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use crate::protocol::CloseReason;
+
+/// The bounds of an [`Outbox`].
+#[derive(Clone, Copy, Debug)]
+pub struct OutboxLimits {
+    /// Most frames.
+    pub frames: usize,
+    /// Most bytes.
+    pub bytes: usize,
+}
+
+/// The bounded queue of one session.
+#[derive(Debug)]
+pub struct Outbox {
+    limits: OutboxLimits,
+    state: Mutex<State>,
+    /// Told when there is something to take.
+    filled: Notify,
+    /// Told when there is room again.
+    drained: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: VecDeque<Utf8Bytes>,
+    /// Frames that wait or are being written.
+    frames: usize,
+    /// Their bytes.
+    bytes: usize,
+    closed: Option<CloseReason>,
+}
+
+impl Outbox {
+    /// An empty queue.
+    pub fn new(limits: OutboxLimits) -> Self {
+        Self { limits, state: Mutex::default(), filled: Notify::new(), drained: Notify::new() }
+    }
+
+    /// Queues a frame. A frame that does not fit closes the queue as a slow consumer's.
+    pub fn push(&self, frame: Utf8Bytes) {
+        self.push_all(std::iter::once(frame));
+    }
+
+    /// Queues frames in order, under one lock. The first that does not fit closes the queue as a slow consumer's.
+    pub fn push_all(&self, frames: impl IntoIterator<Item = Utf8Bytes>) {
+        let mut state = self.state.lock();
+        if state.closed.is_some() {
+            return;
+        }
+        let was_empty = state.waiting.is_empty();
+        for frame in frames {
+            if state.frames + 1 > self.limits.frames || state.bytes + frame.len() > self.limits.bytes {
+                state.close(CloseReason::SlowConsumer);
+                self.drained.notify_waiters();
+                break;
+            }
+            state.frames += 1;
+            state.bytes += frame.len();
+            state.waiting.push_back(frame);
+        }
+        let woken = was_empty && (!state.waiting.is_empty() || state.closed.is_some());
+        drop(state);
+        if woken {
+            self.filled.notify_one();
+        }
+    }
+
+    /// Queues frames if that leaves half of the queue free, for who has another way if it does not. False if not.
+    pub fn push_if_space(&self, frames: impl Iterator<Item = Utf8Bytes> + Clone) -> bool {
+        let (count, size) = frames.clone().fold((0, 0), |(count, size), frame| (count + 1, size + frame.len()));
+        let state = self.state.lock();
+        let fits = state.frames + count <= self.limits.frames / 2 && state.bytes + size <= self.limits.bytes / 2;
+        // Only the room pushes what comes from the room, so a little of others' in between does no harm.
+        drop(state);
+        if fits {
+            self.push_all(frames);
+        }
+        fits
+    }
+
+    /// Closes the queue: nothing more gets in. The first reason stands. What waits is still sent, unless the session is
+    /// a slow consumer, which would not read it.
+    pub fn close(&self, reason: CloseReason) {
+        let mut state = self.state.lock();
+        if state.closed.is_none() {
+            state.close(reason);
+        }
+        drop(state);
+        self.filled.notify_one();
+        self.drained.notify_waiters();
+    }
+
+    /// Why the queue is closed, if it is.
+    pub fn closed(&self) -> Option<CloseReason> {
+        self.state.lock().closed
+    }
+
+    /// Waits until there is something to take, or the queue is closed.
+    pub async fn filled(&self) {
+        self.filled.notified().await;
+    }
+
+    /// Takes all that waits. It counts until [`Self::written`].
+    pub fn take(&self) -> VecDeque<Utf8Bytes> {
+        std::mem::take(&mut self.state.lock().waiting)
+    }
+
+    /// What was taken is written.
+    pub fn written(&self, frames: usize, bytes: usize) {
+        let mut state = self.state.lock();
+        state.frames -= frames.min(state.frames);
+        state.bytes -= bytes.min(state.bytes);
+        drop(state);
+        self.drained.notify_waiters();
+    }
+
+    /// Waits until half of the queue is free, for who can wait: a replay, not a room. False when the queue is closed.
+    pub async fn has_space(&self) -> bool {
+        loop {
+            let drained = self.drained.notified();
+            tokio::pin!(drained);
+            drained.as_mut().enable();
+            {
+                let state = self.state.lock();
+                if state.closed.is_some() {
+                    return false;
+                }
+                if state.frames <= self.limits.frames / 2 && state.bytes <= self.limits.bytes / 2 {
+                    return true;
+                }
+            }
+            drained.await;
+        }
+    }
+}
+
+impl State {
+    fn close(&mut self, reason: CloseReason) {
+        self.closed = Some(reason);
+        if reason == CloseReason::SlowConsumer {
+            self.waiting = VecDeque::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn outbox(frames: usize, bytes: usize) -> Outbox {
+        Outbox::new(OutboxLimits { frames, bytes })
+    }
+
+    #[tokio::test]
+    async fn all_that_waits_is_taken_at_once_and_in_order() {
+        let outbox = outbox(10, 100);
+        outbox.push("a".into());
+        outbox.push_all(["b".into(), "c".into()]);
+        outbox.filled().await;
+        assert_eq!(outbox.take(), ["a", "b", "c"]);
+        assert!(outbox.take().is_empty());
+    }
+
+    #[test]
+    fn too_many_frames_or_bytes_are_a_slow_consumer() {
+        for outbox in [outbox(2, 100), outbox(10, 2)] {
+            outbox.push_all(["a".into(), "b".into()]);
+            assert_eq!(outbox.closed(), None);
+            outbox.push("c".into());
+            assert_eq!(outbox.closed(), Some(CloseReason::SlowConsumer));
+            assert!(outbox.take().is_empty(), "who does not read is not written to");
+        }
+    }
+
+    #[test]
+    fn what_is_being_written_counts() {
+        let outbox = outbox(2, 100);
+        outbox.push_all(["a".into(), "b".into()]);
+        let taken = outbox.take();
+        outbox.written(taken.len(), 2);
+        outbox.push_all(["c".into(), "d".into()]);
+        assert_eq!(outbox.closed(), None);
+        outbox.take();
+        outbox.push("e".into());
+        assert_eq!(outbox.closed(), Some(CloseReason::SlowConsumer));
+    }
+
+    #[test]
+    fn the_first_reason_stands_and_what_waits_is_sent() {
+        let outbox = outbox(2, 100);
+        outbox.push("a".into());
+        outbox.close(CloseReason::Draining);
+        outbox.close(CloseReason::Forbidden);
+        outbox.push("late".into());
+        assert_eq!(outbox.closed(), Some(CloseReason::Draining));
+        assert_eq!(outbox.take(), ["a"]);
+    }
+
+    #[tokio::test]
+    async fn who_can_wait_waits_for_space() {
+        let outbox = Arc::new(outbox(4, 100));
+        outbox.push_all((0..4).map(|n| n.to_string().into()));
+        let waiting = {
+            let outbox = Arc::clone(&outbox);
+            async move { outbox.has_space().await }
+        };
+        tokio::pin!(waiting);
+        assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+        let taken = outbox.take();
+        assert!(futures_util::poll!(waiting.as_mut()).is_pending(), "taken is not written");
+        outbox.written(taken.len(), 4);
+        assert!(waiting.await);
+        outbox.close(CloseReason::Normal);
+        assert!(!outbox.has_space().await);
+    }
+}

@@ -1,0 +1,138 @@
+//! A room: the live side of a channel in this instance.
+//!
+//! One task per open room owns its [`Sequencer`] and its local sessions, so that no room waits for another. It is fed
+//! through its [`Inbox`], hears the room's topic as long as it lives, and ends some time after its last session left.
+
+pub mod control;
+mod departures;
+pub mod event;
+mod inbox;
+mod open;
+mod recent;
+mod replay;
+pub mod sequencer;
+mod subscribers;
+
+use std::{sync::Arc, time::Duration};
+
+use chat_domain::{ChannelId, Epoch, ports::Head};
+use chat_events::bus::Interest;
+use common_server::Scope;
+use parking_lot::Mutex;
+use tracing::warn;
+
+pub use inbox::{Busy, Inbox};
+pub use recent::RecentLimits;
+pub use sequencer::SequencerLimits;
+
+use crate::{metrics::Metrics, reader::LogReader};
+use open::OpenRoom;
+
+/// The bounds of a room.
+#[derive(Clone, Copy, Debug)]
+pub struct RoomLimits {
+    /// Most events that are replayed to a session; who has missed more loads the history.
+    pub replay: u64,
+    /// How long a room stays open after its last session left.
+    pub linger: Duration,
+    /// How long a room waits for its subscription before it opens without, and relies on the reconciler.
+    pub subscribe_timeout: Duration,
+    /// Of its sequencer.
+    pub sequencer: SequencerLimits,
+    /// Of its newest events in memory.
+    pub recent: RecentLimits,
+}
+
+impl Default for RoomLimits {
+    fn default() -> Self {
+        Self {
+            replay: 5_000,
+            linger: Duration::from_secs(15),
+            subscribe_timeout: Duration::from_secs(2),
+            sequencer: SequencerLimits::default(),
+            recent: RecentLimits::default(),
+        }
+    }
+}
+
+/// The way to a room, for those who are not its task.
+#[derive(Debug, Default)]
+pub struct RoomHandle {
+    /// Its queue.
+    pub inbox: Arc<Inbox>,
+    /// How far it is; `None` while it opens.
+    pub status: Mutex<Option<RoomStatus>>,
+}
+
+/// How far a room is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoomStatus {
+    /// The newest event that it delivered.
+    pub delivered: u64,
+    /// The incarnation of the log.
+    pub epoch: Epoch,
+}
+
+/// What every room of an instance works with.
+#[derive(Clone)]
+pub struct RoomContext {
+    /// The log.
+    pub reader: Arc<LogReader>,
+    /// Where rooms and replays run, and what ends them.
+    pub tasks: Scope,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Asks for a comparison of all heads with the log.
+    pub compare_heads: Arc<tokio::sync::Notify>,
+    /// The bounds.
+    pub limits: RoomLimits,
+}
+
+/// A room that is about to open.
+pub struct Room {
+    /// The channel.
+    pub channel_id: ChannelId,
+    /// The way to it.
+    pub handle: Arc<RoomHandle>,
+    /// That its topic is heard.
+    pub interest: Interest,
+    /// What it works with.
+    pub context: RoomContext,
+}
+
+impl Room {
+    /// Opens the room and serves it until `may_end` lets it end, or the instance stops.
+    pub async fn run(self, may_end: impl Fn() -> bool) {
+        let stop = self.context.tasks.stopping().clone();
+        self.context.metrics.rooms.inc();
+        let metrics = Arc::clone(&self.context.metrics);
+        // Reads and timers inside are safe to drop: whatever they would bring is in the log.
+        let served = async { self.open().await.serve(may_end).await };
+        tokio::select! {
+            () = served => {}
+            () = stop.cancelled() => {}
+        }
+        metrics.rooms.dec();
+    }
+
+    /// Subscribes first, and only then reads where the log stands: what is published from then on is heard.
+    async fn open(self) -> OpenRoom {
+        // Without Redis the room opens all the same; the reconciler finds what it does not hear.
+        let _ = tokio::time::timeout(self.context.limits.subscribe_timeout, self.interest.heard()).await;
+        let head = self.read_head().await;
+        OpenRoom::new(self, head)
+    }
+
+    async fn read_head(&self) -> Head {
+        let mut wait = self.context.limits.sequencer.backoff;
+        loop {
+            match self.context.reader.head(self.channel_id).await {
+                Ok(Some(head)) => return head,
+                Ok(None) => warn!(channel.id = %self.channel_id, "the log of an open room is not there"),
+                Err(error) => warn!(channel.id = %self.channel_id, error = %error, "a room cannot open yet"),
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(self.context.limits.sequencer.max_backoff);
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! What a room is asked to do, by sessions, replays and the reconciler.
+
+use std::sync::Arc;
+
+use chat_domain::ports::{Access, Head};
+use uuid::Uuid;
+
+use crate::{
+    protocol::{Position, RequestId},
+    session::SessionHandle,
+};
+
+/// What a room is asked to do.
+#[derive(Debug)]
+pub enum Control {
+    /// A session opens the channel.
+    Join(Join),
+    /// A session closes the channel, or is gone.
+    Leave {
+        /// Which.
+        session_id: Uuid,
+        /// To be answered with UNSUBSCRIBED, unless it is gone.
+        answer: Option<Answer>,
+    },
+    /// A replay has sent a session all it was asked to.
+    CaughtUp {
+        /// Which session.
+        session_id: Uuid,
+        /// Which of its replays.
+        replay: u64,
+        /// The last event that was sent.
+        after: u64,
+    },
+    /// The log goes up to here.
+    Head(Head),
+}
+
+/// A session that opens a channel, and may do so.
+#[derive(Debug)]
+pub struct Join {
+    /// The session.
+    pub session: Arc<SessionHandle>,
+    /// Of the SUBSCRIBE.
+    pub request_id: Option<RequestId>,
+    /// Where the client is, if it comes back.
+    pub position: Option<Position>,
+    /// That the user may listen, read from storage together with the head of the log.
+    pub access: Access,
+}
+
+/// Who is answered, and under which id.
+#[derive(Debug)]
+pub struct Answer {
+    /// The session.
+    pub session: Arc<SessionHandle>,
+    /// Of the UNSUBSCRIBE.
+    pub request_id: Option<RequestId>,
+}

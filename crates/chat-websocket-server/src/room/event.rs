@@ -1,0 +1,122 @@
+//! An event as a room handles it: parsed once, its bytes shared with every session.
+
+use bytes::Bytes;
+use chat_domain::{ChannelId, UserId, ports::LoggedEvent};
+use chat_events::{EventHeader, EventType};
+use thiserror::Error;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+/// An event of a room's log, ready to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoomEvent {
+    /// Its place in the log.
+    pub seq: u64,
+    /// The text frame that sessions receive; cloning it shares the bytes.
+    pub frame: Utf8Bytes,
+    /// What it does to who may listen.
+    pub effect: Option<Effect>,
+}
+
+/// What an event does to who may listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// This user is not a member any more.
+    Left(UserId),
+    /// The channel takes no more events.
+    Closed,
+}
+
+/// Something published on a room's topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Published {
+    /// An event of the log.
+    Event(RoomEvent),
+    /// Something ephemeral, to be passed on as it is.
+    Signal(Utf8Bytes),
+}
+
+/// Why a payload is skipped.
+#[derive(Debug, Error)]
+pub enum Malformed {
+    /// Not JSON, or not with the fields of an event.
+    #[error("it does not decode: {0}")]
+    Undecodable(#[from] serde_json::Error),
+    /// It belongs to another room.
+    #[error("it is of another channel")]
+    Misrouted,
+}
+
+impl Published {
+    /// Reads a payload of the room's topic. The bytes are copied, since they pin the read buffer that they came in.
+    pub fn parse(channel_id: ChannelId, payload: &[u8]) -> Result<Self, Malformed> {
+        let header = EventHeader::parse(payload)?;
+        if header.channel_id != channel_id {
+            return Err(Malformed::Misrouted);
+        }
+        // serde_json has read it from UTF-8, but skips what it does not need without checking it.
+        let frame = Utf8Bytes::try_from(Bytes::copy_from_slice(payload)).map_err(|_| Malformed::Misrouted)?;
+        let Some(seq) = header.seq else { return Ok(Self::Signal(frame)) };
+        let effect = match (header.event_type, header.user_id) {
+            (Some(EventType::MemberLeft), Some(user_id)) => Some(Effect::Left(user_id)),
+            (Some(EventType::ChannelClosed), _) => Some(Effect::Closed),
+            _ => None,
+        };
+        Ok(Self::Event(RoomEvent { seq, frame, effect }))
+    }
+}
+
+impl RoomEvent {
+    /// Reads an entry of the room's log.
+    pub fn from_log(logged: &LoggedEvent) -> Result<Self, Malformed> {
+        match Published::parse(logged.channel_id, &logged.body)? {
+            Published::Event(event) if event.seq == logged.seq => Ok(event),
+            Published::Event(_) | Published::Signal(_) => Err(Malformed::Misrouted),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHANNEL: &str = "018f4e7a-0000-7000-8000-000000000001";
+
+    fn parse(payload: &str) -> Result<Published, Malformed> {
+        Published::parse(CHANNEL.parse().unwrap(), payload.as_bytes())
+    }
+
+    #[test]
+    fn events_keep_their_bytes() {
+        let payload = format!(r#"{{"type":"MESSAGE","channelId":"{CHANNEL}","seq":7,"content":"ü","new":[1]}}"#);
+        let Ok(Published::Event(event)) = parse(&payload) else { panic!() };
+        assert_eq!((event.seq, event.frame.as_str(), event.effect), (7, payload.as_str(), None));
+    }
+
+    #[test]
+    fn membership_events_have_an_effect() {
+        let user = "018f4e7a-0000-7000-8000-000000000009";
+        let left = format!(r#"{{"type":"MEMBER_LEFT","channelId":"{CHANNEL}","seq":7,"userId":"{user}"}}"#);
+        let Ok(Published::Event(event)) = parse(&left) else { panic!() };
+        assert_eq!(event.effect, Some(Effect::Left(user.parse().unwrap())));
+        let closed = format!(r#"{{"type":"CHANNEL_CLOSED","channelId":"{CHANNEL}","seq":8}}"#);
+        let Ok(Published::Event(event)) = parse(&closed) else { panic!() };
+        assert_eq!(event.effect, Some(Effect::Closed));
+    }
+
+    #[test]
+    fn what_has_no_seq_is_a_signal() {
+        assert!(matches!(parse(&format!(r#"{{"type":"TYPING","channelId":"{CHANNEL}"}}"#)), Ok(Published::Signal(_))));
+    }
+
+    #[test]
+    fn other_payloads_are_malformed() {
+        let other = r#"{"type":"MESSAGE","channelId":"018f4e7a-0000-7000-8000-000000000002","seq":1}"#;
+        for payload in ["", "hello", "{}", "[1]", other, r#"{"type":"MESSAGE","channelId":"x","seq":1}"#] {
+            assert!(parse(payload).is_err(), "{payload}");
+        }
+        let mut bytes = format!(r#"{{"type":"MESSAGE","channelId":"{CHANNEL}","seq":1,"content":"?"}}"#).into_bytes();
+        let at = bytes.iter().position(|b| *b == b'?').unwrap();
+        bytes[at] = 0xff;
+        assert!(Published::parse(CHANNEL.parse().unwrap(), &bytes).is_err());
+    }
+}

@@ -1,0 +1,133 @@
+//! What waits for a room's task: payloads from the bus, and wishes of sessions, replays and the reconciler.
+//!
+//! Payloads are hints: the ones that do not fit are dropped, and the room is told to compare heads with the log. Wishes are
+//! never dropped silently: who makes one is told that the room is busy.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::control::Control;
+
+/// Most payloads that wait. A room takes all of them at once, so this is what comes in while it serves the ones before.
+const PAYLOADS: usize = 1_024;
+/// Most bytes of payloads that wait.
+const PAYLOAD_BYTES: usize = 1024 * 1024;
+/// Most wishes that wait: more than the sessions of an instance make while a room opens, unless storage is away.
+const WISHES: usize = 16_384;
+
+/// The bounded queue of one room.
+#[derive(Debug, Default)]
+pub struct Inbox {
+    state: Mutex<State>,
+    filled: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: Waiting,
+    payload_bytes: usize,
+}
+
+/// What was waiting for a room.
+#[derive(Debug, Default)]
+pub struct Waiting {
+    /// Payloads in the order in which they came.
+    pub payloads: VecDeque<Bytes>,
+    /// Wishes in the order in which they came.
+    pub controls: VecDeque<Control>,
+    /// Payloads were dropped.
+    pub overrun: bool,
+}
+
+/// The room has too much to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Busy;
+
+impl Inbox {
+    /// Queues a payload from the bus, or takes note that it was dropped.
+    pub fn publish(&self, payload: Bytes) {
+        let mut state = self.state.lock();
+        let full = state.waiting.payloads.len() >= PAYLOADS || state.payload_bytes + payload.len() > PAYLOAD_BYTES;
+        if full {
+            state.waiting.overrun = true;
+        } else {
+            state.payload_bytes += payload.len();
+            state.waiting.payloads.push_back(payload);
+        }
+        drop(state);
+        self.filled.notify_one();
+    }
+
+    /// Queues a wish.
+    pub fn control(&self, control: Control) -> Result<(), Busy> {
+        let mut state = self.state.lock();
+        if state.waiting.controls.len() >= WISHES {
+            return Err(Busy);
+        }
+        state.waiting.controls.push_back(control);
+        drop(state);
+        self.filled.notify_one();
+        Ok(())
+    }
+
+    /// Waits until there is something to take.
+    pub async fn filled(&self) {
+        self.filled.notified().await;
+    }
+
+    /// Takes all that waits.
+    pub fn take(&self) -> Waiting {
+        let mut state = self.state.lock();
+        state.payload_bytes = 0;
+        std::mem::take(&mut state.waiting)
+    }
+
+    /// Does nobody wish anything?
+    pub fn is_idle(&self) -> bool {
+        self.state.lock().waiting.controls.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn payloads_that_do_not_fit_are_dropped_and_told() {
+        let inbox = Inbox::default();
+        for _ in 0..PAYLOADS {
+            inbox.publish(Bytes::from_static(b"x"));
+        }
+        assert!(!inbox.state.lock().waiting.overrun);
+        inbox.publish(Bytes::from_static(b"x"));
+        let waiting = inbox.take();
+        assert_eq!((waiting.payloads.len(), waiting.overrun), (PAYLOADS, true));
+        inbox.publish(Bytes::from_static(b"x"));
+        assert!(!inbox.take().overrun, "there is room again");
+    }
+
+    #[test]
+    fn payload_bytes_are_bounded_too() {
+        let inbox = Inbox::default();
+        inbox.publish(Bytes::from(vec![0; PAYLOAD_BYTES]));
+        inbox.publish(Bytes::from_static(b"x"));
+        let waiting = inbox.take();
+        assert_eq!((waiting.payloads.len(), waiting.overrun), (1, true));
+    }
+
+    #[test]
+    fn wishes_that_do_not_fit_are_refused() {
+        let inbox = Inbox::default();
+        let leave = || Control::Leave { session_id: uuid::Uuid::nil(), answer: None };
+        for _ in 0..WISHES {
+            assert_eq!(inbox.control(leave()), Ok(()));
+        }
+        assert_eq!(inbox.control(leave()), Err(Busy));
+        assert!(!inbox.is_idle());
+        inbox.take();
+        assert!(inbox.is_idle());
+    }
+}

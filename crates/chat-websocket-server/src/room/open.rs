@@ -1,0 +1,354 @@
+//! A room that is open: what it does with what it hears and is asked.
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use bytes::Bytes;
+use chat_domain::{
+    ChannelType, Epoch, UserId,
+    ports::{Head, LoggedEvent, StorageError},
+};
+use futures_util::future::OptionFuture;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+use uuid::Uuid;
+
+use super::{
+    Room, RoomStatus,
+    control::{Answer, Control, Join},
+    departures::{Departures, Standing},
+    event::{Effect, Published, RoomEvent},
+    recent::Recent,
+    replay::Replay,
+    sequencer::{Sequencer, Verdict},
+    subscribers::{Progress, Subscriber, Subscribers},
+};
+use crate::{
+    protocol::{ErrorCode, Position, ResetReason, ServerFrame, UnsubscribeReason},
+    session::SessionHandle,
+};
+
+type LogRead = Pin<Box<dyn Future<Output = Result<Vec<LoggedEvent>, StorageError>> + Send>>;
+
+pub(super) struct OpenRoom {
+    room: Room,
+    epoch: Epoch,
+    sequencer: Sequencer,
+    recent: Recent,
+    subscribers: Subscribers,
+    departures: Departures,
+    /// Known from the first join on.
+    channel_type: Option<ChannelType>,
+    closed: bool,
+    replays: u64,
+    empty_since: Option<Instant>,
+    /// Events on their way out; kept for its memory.
+    ready: Vec<RoomEvent>,
+}
+
+impl OpenRoom {
+    pub(super) fn new(room: Room, head: Head) -> Self {
+        let limits = room.context.limits;
+        let mut this = Self {
+            room,
+            epoch: head.epoch,
+            sequencer: Sequencer::new(head.head_seq, limits.sequencer),
+            recent: Recent::new(head.head_seq, limits.recent),
+            subscribers: Subscribers::default(),
+            departures: Departures::default(),
+            channel_type: None,
+            closed: false,
+            replays: 0,
+            empty_since: Some(Instant::now()),
+            ready: Vec::new(),
+        };
+        this.settle();
+        this
+    }
+
+    pub(super) async fn serve(mut self, may_end: impl Fn() -> bool) {
+        let inbox = Arc::clone(&self.room.handle.inbox);
+        let mut read: Option<LogRead> = None;
+        loop {
+            let ends_at = self.empty_since.map(|since| since + self.room.context.limits.linger);
+            let wake_at = [self.sequencer.read_at(), ends_at].into_iter().flatten().min();
+            tokio::select! {
+                () = inbox.filled() => self.take_inbox(),
+                Some(result) = OptionFuture::from(read.as_mut()) => {
+                    read = None;
+                    self.end_read(result);
+                }
+                Some(()) = OptionFuture::from(wake_at.map(sleep_until)) => {}
+            }
+            let now = Instant::now();
+            if let Some(after) = self.sequencer.begin_read(now) {
+                read = Some(self.read_log(after));
+            }
+            if ends_at.is_some_and(|at| at <= now) && self.empty_since.is_some() && may_end() {
+                return;
+            }
+        }
+    }
+
+    fn take_inbox(&mut self) {
+        let waiting = self.room.handle.inbox.take();
+        if waiting.overrun {
+            self.room.context.metrics.overruns.inc();
+            self.room.context.compare_heads.notify_one();
+        }
+        for payload in waiting.payloads {
+            self.hear(&payload);
+        }
+        self.deliver_ready();
+        for control in waiting.controls {
+            self.obey(control);
+        }
+        self.settle();
+    }
+
+    fn hear(&mut self, payload: &Bytes) {
+        let metrics = Arc::clone(&self.room.context.metrics);
+        match Published::parse(self.room.channel_id, payload) {
+            Ok(Published::Event(event)) => match self.sequencer.offer(event, Instant::now(), &mut self.ready) {
+                Verdict::InOrder => {}
+                Verdict::Duplicate => {
+                    metrics.duplicates.inc();
+                }
+                Verdict::HeldBack | Verdict::Forgotten => {
+                    metrics.out_of_order.inc();
+                }
+            },
+            Ok(Published::Signal(frame)) => {
+                self.deliver_ready();
+                self.subscribers.live().for_each(|one| one.session.outbox.push(frame.clone()));
+            }
+            Err(reason) => {
+                metrics.malformed.inc();
+                warn!(channel.id = %self.room.channel_id, reason = %reason, "payload skipped");
+            }
+        }
+    }
+
+    fn obey(&mut self, control: Control) {
+        match control {
+            Control::Join(join) => self.join(join),
+            Control::Leave { session_id, answer } => self.leave(session_id, answer),
+            Control::CaughtUp { session_id, replay, after } => {
+                if let Some(subscriber) = self.subscribers.take_caught_up(session_id, replay) {
+                    self.catch_up(subscriber, after);
+                }
+            }
+            Control::Head(head) => self.learn_head(head),
+        }
+    }
+
+    fn join(&mut self, join: Join) {
+        let Join { session, request_id, position, access } = join;
+        self.subscribers.remove(session.id);
+        self.channel_type = Some(access.channel_type);
+        self.learn_head(access.head);
+        self.closed |= !access.active && self.sequencer.delivered() >= access.head.head_seq;
+
+        if access.channel_type != ChannelType::Public {
+            match self.departures.standing(session.user_id, access.head.head_seq) {
+                Standing::Member => {}
+                Standing::Left => return self.unsubscribe(&session, UnsubscribeReason::Removed),
+                Standing::Unknown => return self.turn_away(&session, request_id),
+            }
+        }
+        let subscriber = Subscriber { session, request_id, progress: Progress::Live(0), replayed: 0 };
+        let Some(position) = position else { return self.go_live(subscriber, self.sequencer.delivered()) };
+        match self.useless(&position, access.head) {
+            Some(reason) => self.reset(subscriber, reason, access.head),
+            None => self.catch_up(subscriber, position.seq),
+        }
+    }
+
+    /// Why the log cannot bring a client on from this position, if so.
+    fn useless(&self, position: &Position, head: Head) -> Option<ResetReason> {
+        let newest = head.head_seq.max(self.sequencer.delivered());
+        let other_epoch = position.epoch.as_ref().is_some_and(|epoch| *epoch != self.epoch.to_string());
+        if other_epoch || position.seq > newest {
+            return Some(ResetReason::EpochChanged);
+        }
+        if position.seq + 1 < head.oldest_seq {
+            return Some(ResetReason::TooOld);
+        }
+        (newest - position.seq > self.room.context.limits.replay).then_some(ResetReason::TooMany)
+    }
+
+    /// Brings a session from `after` to where the room is: from memory if possible, else from the log.
+    fn catch_up(&mut self, mut subscriber: Subscriber, after: u64) {
+        let delivered = self.sequencer.delivered();
+        if after >= delivered {
+            // It may even be ahead of this room: what it has is not sent again.
+            return self.go_live(subscriber, after);
+        }
+        let missing = delivered - after;
+        subscriber.replayed += missing;
+        let outbox = &subscriber.session.outbox;
+        if self.recent.after(after).is_some_and(|frames| outbox.push_if_space(frames.cloned())) {
+            return self.go_live(subscriber, delivered);
+        }
+        self.replays += 1;
+        let replay = Replay {
+            channel_id: self.room.channel_id,
+            session: Arc::clone(&subscriber.session),
+            number: self.replays,
+            after,
+            upto: delivered,
+        };
+        let context = &self.room.context;
+        let run = replay.run(Arc::clone(&context.reader), Arc::clone(&self.room.handle.inbox));
+        let ended = CancellationToken::new();
+        let until = ended.clone();
+        context.tasks.spawn("replay", async move {
+            let _: Option<()> = until.run_until_cancelled(run).await;
+        });
+        context.metrics.replays.inc();
+        subscriber.progress = Progress::CatchingUp { replay: self.replays, _ended: ended.drop_guard() };
+        self.subscribers.insert(subscriber);
+    }
+
+    fn go_live(&mut self, mut subscriber: Subscriber, has: u64) {
+        let session = Arc::clone(&subscriber.session);
+        let subscribed = ServerFrame::Subscribed {
+            id: subscriber.request_id.take(),
+            channel_id: self.room.channel_id,
+            head_seq: has,
+            epoch: self.epoch,
+            replayed: subscriber.replayed,
+        };
+        session.outbox.push(subscribed.encode());
+        if self.closed && has >= self.sequencer.delivered() {
+            return self.unsubscribe(&session, UnsubscribeReason::ChannelClosed);
+        }
+        subscriber.progress = Progress::Live(has + 1);
+        self.subscribers.insert(subscriber);
+    }
+
+    fn reset(&mut self, subscriber: Subscriber, reason: ResetReason, head: Head) {
+        let head_seq = self.sequencer.delivered();
+        let (channel_id, epoch) = (self.room.channel_id, self.epoch);
+        let reset = ServerFrame::Reset { channel_id, reason, head_seq, oldest_seq: head.oldest_seq, epoch };
+        subscriber.session.outbox.push(reset.encode());
+        self.go_live(subscriber, head_seq);
+    }
+
+    fn leave(&mut self, session_id: Uuid, answer: Option<Answer>) {
+        self.subscribers.remove(session_id);
+        let Some(Answer { session, request_id: id }) = answer else { return };
+        let channel_id = self.room.channel_id;
+        let frame = ServerFrame::Unsubscribed { id, channel_id, reason: UnsubscribeReason::Requested };
+        session.outbox.push(frame.encode());
+    }
+
+    fn turn_away(&self, session: &SessionHandle, id: Option<crate::protocol::RequestId>) {
+        let channel_id = self.room.channel_id;
+        session.forget_channel(channel_id);
+        let error = ServerFrame::error(id, Some(channel_id), ErrorCode::Unavailable, "the room is busy, try again");
+        session.outbox.push(error.encode());
+    }
+
+    fn unsubscribe(&self, session: &SessionHandle, reason: UnsubscribeReason) {
+        let channel_id = self.room.channel_id;
+        session.forget_channel(channel_id);
+        session.outbox.push(ServerFrame::Unsubscribed { id: None, channel_id, reason }.encode());
+    }
+
+    /// The log goes up to here; or it is another log.
+    fn learn_head(&mut self, head: Head) {
+        if head.epoch == self.epoch {
+            return self.sequencer.observe_head(head.head_seq, Instant::now());
+        }
+        warn!(channel.id = %self.room.channel_id, "the log was replaced, its sessions start anew");
+        let limits = self.room.context.limits;
+        self.epoch = head.epoch;
+        self.sequencer = Sequencer::new(head.head_seq, limits.sequencer);
+        self.recent = Recent::new(head.head_seq, limits.recent);
+        self.departures = Departures::default();
+        let all: Vec<_> = self.subscribers.iter().map(|one| one.session.id).collect();
+        for session_id in all {
+            if let Some(subscriber) = self.subscribers.remove(session_id) {
+                self.reset(subscriber, ResetReason::EpochChanged, head);
+            }
+        }
+    }
+
+    fn read_log(&self, after: u64) -> LogRead {
+        let (reader, channel_id) = (Arc::clone(&self.room.context.reader), self.room.channel_id);
+        Box::pin(async move { reader.repair(channel_id, after).await })
+    }
+
+    fn end_read(&mut self, result: Result<Vec<LoggedEvent>, StorageError>) {
+        let now = Instant::now();
+        match result {
+            Ok(logged) => {
+                // An entry that does not decode leaves a hole, which is read again and again, and never skipped.
+                let events = logged.iter().filter_map(|event| RoomEvent::from_log(event).ok()).collect();
+                let repaired = self.sequencer.read_done(events, now, &mut self.ready);
+                self.room.context.metrics.repaired.inc_by(repaired);
+                self.deliver_ready();
+            }
+            Err(error) => {
+                warn!(channel.id = %self.room.channel_id, error = %error, "a hole cannot be read from the log yet");
+                self.sequencer.read_failed(now);
+            }
+        }
+        self.settle();
+    }
+
+    /// Delivers what is ready: runs of events go to each session together, and an event that ends somebody's listening
+    /// is the last that it gets.
+    fn deliver_ready(&mut self) {
+        let mut ready = std::mem::take(&mut self.ready);
+        for run in ready.split_inclusive(|event| event.effect.is_some()) {
+            for event in run {
+                self.recent.push(event.frame.clone());
+            }
+            let deliveries = self.subscribers.deliver(run);
+            self.room.context.metrics.deliveries.inc_by(deliveries);
+            match run.last() {
+                Some(RoomEvent { seq, effect: Some(Effect::Left(user_id)), .. }) => self.part_with(*user_id, *seq),
+                Some(RoomEvent { effect: Some(Effect::Closed), .. }) => self.close(),
+                _ => {}
+            }
+        }
+        self.room.context.metrics.events.inc_by(ready.len() as u64);
+        ready.clear();
+        self.ready = ready;
+    }
+
+    fn part_with(&mut self, user_id: UserId, seq: u64) {
+        self.departures.add(seq, user_id);
+        if self.channel_type == Some(ChannelType::Public) {
+            return;
+        }
+        for session_id in self.subscribers.of_user(user_id) {
+            if let Some(subscriber) = self.subscribers.remove(session_id) {
+                self.unsubscribe(&subscriber.session, UnsubscribeReason::Removed);
+            }
+        }
+    }
+
+    /// Who is still being caught up is told when that is done.
+    fn close(&mut self) {
+        self.closed = true;
+        let live: Vec<_> = self.subscribers.live().map(|one| one.session.id).collect();
+        for session_id in live {
+            if let Some(subscriber) = self.subscribers.remove(session_id) {
+                self.unsubscribe(&subscriber.session, UnsubscribeReason::ChannelClosed);
+            }
+        }
+    }
+
+    /// Lets others see how far the room is, and starts or stops its linger.
+    fn settle(&mut self) {
+        self.empty_since = match (self.subscribers.is_empty(), self.empty_since) {
+            (false, _) => None,
+            (true, since) => since.or_else(|| Some(Instant::now())),
+        };
+        let status = RoomStatus { delivered: self.sequencer.delivered(), epoch: self.epoch };
+        *self.room.handle.status.lock() = Some(status);
+    }
+}

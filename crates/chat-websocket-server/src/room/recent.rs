@@ -1,0 +1,103 @@
+//! The newest events of a room, kept in memory so that who comes right back is caught up without a read of the log.
+
+use std::collections::VecDeque;
+
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+/// The newest delivered events of one room, without a hole, within bounds: the oldest go first.
+#[derive(Debug)]
+pub(super) struct Recent {
+    frames: VecDeque<Utf8Bytes>,
+    bytes: usize,
+    /// `seq` behind the newest.
+    next: u64,
+    limits: RecentLimits,
+}
+
+/// The bounds of [`Recent`].
+#[derive(Clone, Copy, Debug)]
+pub struct RecentLimits {
+    /// Most events.
+    pub events: usize,
+    /// Most bytes.
+    pub bytes: usize,
+}
+
+impl Default for RecentLimits {
+    fn default() -> Self {
+        Self { events: 128, bytes: 64 * 1024 }
+    }
+}
+
+impl Recent {
+    /// Nothing yet; the first event to come follows `head`.
+    pub(super) fn new(head: u64, limits: RecentLimits) -> Self {
+        Self { frames: VecDeque::new(), bytes: 0, next: head + 1, limits }
+    }
+
+    /// Adds the event that follows the newest one.
+    pub(super) fn push(&mut self, frame: Utf8Bytes) {
+        self.bytes += frame.len();
+        self.next += 1;
+        self.frames.push_back(frame);
+        while self.frames.len() > self.limits.events || self.bytes > self.limits.bytes {
+            let Some(oldest) = self.frames.pop_front() else { break };
+            self.bytes -= oldest.len();
+        }
+    }
+
+    /// The events after `seq` up to the newest, or `None` if some of them are not here.
+    pub(super) fn after(&self, seq: u64) -> Option<impl Iterator<Item = &Utf8Bytes> + Clone> {
+        let missing = usize::try_from(self.next.checked_sub(seq + 1)?).ok()?;
+        let skipped = self.frames.len().checked_sub(missing)?;
+        Some(self.frames.range(skipped..))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recent(limits: RecentLimits, head: u64, count: u64) -> Recent {
+        let mut recent = Recent::new(head, limits);
+        for seq in head + 1..=head + count {
+            recent.push(seq.to_string().into());
+        }
+        recent
+    }
+
+    fn after(recent: &Recent, seq: u64) -> Option<Vec<u64>> {
+        recent.after(seq).map(|frames| frames.map(|frame| frame.as_str().parse().unwrap()).collect())
+    }
+
+    #[test]
+    fn gives_what_comes_after() {
+        let recent = recent(RecentLimits::default(), 10, 3);
+        assert_eq!(after(&recent, 10), Some(vec![11, 12, 13]));
+        assert_eq!(after(&recent, 12), Some(vec![13]));
+        assert_eq!(after(&recent, 13), Some(vec![]));
+    }
+
+    #[test]
+    fn says_when_some_are_not_here() {
+        let recent = recent(RecentLimits::default(), 10, 3);
+        assert_eq!(after(&recent, 9), None);
+        assert_eq!(after(&recent, 14), None, "the room is behind");
+    }
+
+    #[test]
+    fn is_bounded_by_number_and_by_size() {
+        let few = recent(RecentLimits { events: 2, bytes: 1_000 }, 0, 5);
+        assert_eq!((after(&few, 2), after(&few, 3)), (None, Some(vec![4, 5])));
+        let small = recent(RecentLimits { events: 100, bytes: 3 }, 0, 5);
+        assert_eq!((after(&small, 1), after(&small, 2)), (None, Some(vec![3, 4, 5])));
+    }
+
+    #[test]
+    fn one_that_is_too_large_leaves_nothing() {
+        let mut recent = Recent::new(0, RecentLimits { events: 5, bytes: 3 });
+        recent.push("12345".into());
+        assert_eq!(after(&recent, 0), None);
+        assert_eq!(after(&recent, 1), Some(vec![]));
+    }
+}

@@ -1,0 +1,103 @@
+//! The local sessions of a room.
+
+use std::{collections::HashMap, sync::Arc};
+
+use chat_domain::UserId;
+use tokio_util::sync::DropGuard;
+use uuid::Uuid;
+
+use super::event::RoomEvent;
+use crate::{protocol::RequestId, session::SessionHandle};
+
+/// A session that has the channel open.
+#[derive(Debug)]
+pub(super) struct Subscriber {
+    /// The session.
+    pub(super) session: Arc<SessionHandle>,
+    /// Of its SUBSCRIBE.
+    pub(super) request_id: Option<RequestId>,
+    /// How far it is.
+    pub(super) progress: Progress,
+    /// Events that were replayed to it.
+    pub(super) replayed: u64,
+}
+
+/// How far a subscriber is.
+#[derive(Debug)]
+pub(super) enum Progress {
+    /// It gets what the room delivers from this `seq` on; what comes before it has.
+    Live(u64),
+    /// A replay sends it what it has missed.
+    CatchingUp {
+        /// Which replay.
+        replay: u64,
+        /// Ends the replay when dropped.
+        _ended: DropGuard,
+    },
+}
+
+/// The sessions of a room, for quick delivery to all and quick removal of one.
+#[derive(Debug, Default)]
+pub(super) struct Subscribers {
+    list: Vec<Subscriber>,
+    places: HashMap<Uuid, usize>,
+}
+
+impl Subscribers {
+    /// Are there none?
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Adds a session that is not here.
+    pub(super) fn insert(&mut self, subscriber: Subscriber) {
+        self.places.insert(subscriber.session.id, self.list.len());
+        self.list.push(subscriber);
+    }
+
+    /// Takes a session out. Dropping it ends its replay.
+    pub(super) fn remove(&mut self, session_id: Uuid) -> Option<Subscriber> {
+        let place = self.places.remove(&session_id)?;
+        let subscriber = self.list.swap_remove(place);
+        if let Some(moved) = self.list.get(place) {
+            self.places.insert(moved.session.id, place);
+        }
+        Some(subscriber)
+    }
+
+    /// Takes a session out whose replay has ended, unless it is another replay by now.
+    pub(super) fn take_caught_up(&mut self, session_id: Uuid, ended: u64) -> Option<Subscriber> {
+        let subscriber = self.list.get(*self.places.get(&session_id)?)?;
+        match subscriber.progress {
+            Progress::CatchingUp { replay, .. } if replay == ended => self.remove(session_id),
+            Progress::CatchingUp { .. } | Progress::Live(_) => None,
+        }
+    }
+
+    /// The sessions of a user.
+    pub(super) fn of_user(&self, user_id: UserId) -> Vec<Uuid> {
+        self.list.iter().filter(|one| one.session.user_id == user_id).map(|one| one.session.id).collect()
+    }
+
+    /// The sessions that get what the room delivers.
+    pub(super) fn live(&self) -> impl Iterator<Item = &Subscriber> {
+        self.list.iter().filter(|one| matches!(one.progress, Progress::Live(_)))
+    }
+
+    /// All sessions.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Subscriber> {
+        self.list.iter()
+    }
+
+    /// Queues consecutive events for each live session that does not have them yet. Returns how many deliveries that was.
+    pub(super) fn deliver(&self, events: &[RoomEvent]) -> u64 {
+        let mut deliveries = 0;
+        for subscriber in &self.list {
+            let Progress::Live(from) = subscriber.progress else { continue };
+            let news = &events[events.partition_point(|event| event.seq < from)..];
+            subscriber.session.outbox.push_all(news.iter().map(|event| event.frame.clone()));
+            deliveries += news.len() as u64;
+        }
+        deliveries
+    }
+}

@@ -1,0 +1,189 @@
+//! What a client asks for, and what it is answered.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use chat_domain::{ChannelId, Clock, Timestamp, UserId, ports::Access};
+use common_auth::Principal;
+use rand::RngExt;
+use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+use tracing::warn;
+
+use super::{
+    Session,
+    socket::Received,
+    welcome::{token_refused, verify},
+};
+use crate::{
+    protocol::{
+        ChannelRequest, ClientFrame, CloseReason, ErrorCode, FrameError, RequestId, ServerFrame, UnsubscribeReason,
+        VERSION,
+    },
+    room::control::{Answer, Control, Join},
+};
+
+/// Sessions that are sent away come back within this time, not all at once.
+const RETURN_WINDOW: Duration = Duration::from_secs(1);
+
+/// A token that never ends is looked at again after this long.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3_600);
+
+/// When the token expires, on the clock that timers go by.
+pub(super) fn expiry(principal: &Principal, clock: &dyn Clock) -> Instant {
+    let left = principal.expires_at.as_millis().saturating_sub(clock.now().as_millis());
+    Instant::now() + Duration::from_millis(u64::try_from(left).unwrap_or(0)).min(LONGEST)
+}
+
+impl Session {
+    pub(super) async fn receive(&mut self, received: Received) -> Result<(), CloseReason> {
+        match received {
+            Received::Text(text) => self.obey(&text).await,
+            Received::Binary => {
+                let error = self.strikes.bad_frame(ErrorCode::BadFrame, "binary frames are not understood")?;
+                self.answer(&error);
+                Ok(())
+            }
+            Received::Life => Ok(()),
+        }
+    }
+
+    async fn obey(&mut self, text: &Utf8Bytes) -> Result<(), CloseReason> {
+        if let Some(refusal) = self.strikes.count_frame()? {
+            self.answer(&refusal);
+            return Ok(());
+        }
+        match ClientFrame::parse(text) {
+            Ok(ClientFrame::Auth { token }) => self.renew(&token),
+            Ok(ClientFrame::Subscribe { id, channels }) => self.subscribe(id, channels).await,
+            Ok(ClientFrame::Unsubscribe { id, channel_ids }) => self.unsubscribe(id.as_ref(), &channel_ids),
+            Ok(ClientFrame::Ping { id }) => self.answer(&ServerFrame::Pong { id }),
+            Err(error @ FrameError::Bad(_)) => {
+                let answer = self.strikes.bad_frame(ErrorCode::BadFrame, &error.to_string())?;
+                self.answer(&answer);
+            }
+            Err(error @ FrameError::Unknown(_)) => {
+                let answer = self.strikes.bad_frame(ErrorCode::UnknownFrame, &error.to_string())?;
+                self.answer(&answer);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn hello(&self) {
+        let limits = &self.context.limits;
+        self.answer(&ServerFrame::Hello {
+            protocol: VERSION,
+            session_id: self.handle.id,
+            user_id: self.handle.user_id,
+            instance_id: self.context.instance_id,
+            heartbeat_ms: u64::try_from(limits.heartbeat.as_millis()).unwrap_or(u64::MAX),
+            max_frame_bytes: limits.frame_bytes,
+            expires_at: Timestamp::from_millis(self.principal.expires_at.as_millis()),
+        });
+    }
+
+    /// A new token for the same user. A bad one changes nothing: the old one goes on until it expires.
+    fn renew(&mut self, token: &str) {
+        match verify(&self.context, token) {
+            Ok(principal) if UserId::from(principal.user_id) == self.handle.user_id => {
+                self.expires_at = expiry(&principal, &*self.context.clock);
+                self.principal = principal;
+                self.hello();
+            }
+            Ok(_) => {
+                let message = "the token is another user's";
+                self.answer(&ServerFrame::error(None, None, ErrorCode::TokenInvalid, message));
+            }
+            Err(error) => self.answer(&token_refused(&error)),
+        }
+    }
+
+    /// Channels that the request's address named, for clients that send no frames.
+    pub(super) async fn subscribe_at_once(&mut self, channels: Vec<ChannelId>) {
+        let from_now = |channel_id| ChannelRequest { channel_id, after_seq: None, epoch: None };
+        self.subscribe(None, channels.into_iter().map(from_now).collect()).await;
+    }
+
+    async fn subscribe(&mut self, id: Option<RequestId>, channels: Vec<ChannelRequest>) {
+        if channels.len() > self.context.limits.channels {
+            let message = format!("at most {} channels may be open", self.context.limits.channels);
+            return self.answer(&ServerFrame::error(id, None, ErrorCode::TooManyChannels, &message));
+        }
+        let ids: Vec<_> = channels.iter().map(|channel| channel.channel_id).collect();
+        let access = match self.read_access(&ids).await {
+            Ok(access) => access,
+            Err(error) => {
+                warn!(error = %error, "access to channels cannot be checked");
+                let message = "storage is away; nothing was opened";
+                return self.answer(&ServerFrame::error(id, None, ErrorCode::Unavailable, message));
+            }
+        };
+        for channel in channels {
+            let channel_id = channel.channel_id;
+            if let Err((code, message)) = self.open(id.clone(), channel, access.get(&channel_id).copied()) {
+                self.answer(&ServerFrame::error(id.clone(), Some(channel_id), code, message));
+            }
+        }
+    }
+
+    async fn read_access(
+        &self,
+        channels: &[ChannelId],
+    ) -> Result<HashMap<ChannelId, Access>, chat_domain::ports::StorageError> {
+        let _permit = self.context.admission.acquire().await.ok();
+        let access = self.context.storage.access(self.handle.user_id, channels).await?;
+        Ok(access.into_iter().map(|access| (access.head.channel_id, access)).collect())
+    }
+
+    fn open(
+        &self,
+        request_id: Option<RequestId>,
+        channel: ChannelRequest,
+        access: Option<Access>,
+    ) -> Result<(), (ErrorCode, &'static str)> {
+        let access =
+            access.filter(Access::may_listen).ok_or((ErrorCode::ChannelNotFound, "there is no such channel"))?;
+        let channel_id = channel.channel_id;
+        if !self.handle.add_channel(channel_id, self.context.limits.channels) {
+            return Err((ErrorCode::TooManyChannels, "as many channels are open as may be"));
+        }
+        let join = Join { session: Arc::clone(&self.handle), request_id, position: channel.position(), access };
+        self.context.hub.join(channel_id, join).map_err(|_| {
+            self.handle.forget_channel(channel_id);
+            (ErrorCode::Unavailable, "the room is busy, try again")
+        })
+    }
+
+    fn unsubscribe(&self, id: Option<&RequestId>, channels: &[ChannelId]) {
+        for &channel_id in channels {
+            if !self.handle.forget_channel(channel_id) {
+                let reason = UnsubscribeReason::Requested;
+                self.answer(&ServerFrame::Unsubscribed { id: id.cloned(), channel_id, reason });
+                continue;
+            }
+            let answer = Some(Answer { session: Arc::clone(&self.handle), request_id: id.cloned() });
+            // The room answers, behind the last event that it queued.
+            if self.context.hub.ask(channel_id, Control::Leave { session_id: self.handle.id, answer }).is_err() {
+                self.handle.add_channel(channel_id, usize::MAX);
+                let message = "the room is busy, try again";
+                self.answer(&ServerFrame::error(id.cloned(), Some(channel_id), ErrorCode::Unavailable, message));
+            }
+        }
+    }
+
+    /// When this session leaves a draining instance: sessions leave spread over the window.
+    pub(super) fn pick_leaving(&self) -> Instant {
+        Instant::now() + self.context.limits.drain_window.mul_f64(rand::rng().random_range(0.0..1.0))
+    }
+
+    /// Tells the client to come back, to another instance.
+    pub(super) async fn send_away(&mut self) -> Result<(), CloseReason> {
+        let after = RETURN_WINDOW.mul_f64(rand::rng().random_range(0.0..1.0));
+        self.answer(&ServerFrame::Reconnect { after_ms: u64::try_from(after.as_millis()).unwrap_or(0) });
+        self.send_waiting().await
+    }
+
+    fn answer(&self, frame: &ServerFrame) {
+        self.handle.outbox.push(frame.encode());
+    }
+}

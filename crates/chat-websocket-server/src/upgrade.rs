@@ -1,0 +1,198 @@
+//! From an HTTP request to a WebSocket: what can be refused is refused before the upgrade, as problem+json.
+
+mod slots;
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{ConnectInfo, Query, Request, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::any,
+};
+use chat_domain::ChannelId;
+use common_auth::{Principal, TokenError};
+use common_server::{Problem, Scope};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        handshake::server::create_response_with_body,
+        protocol::{Role, WebSocketConfig},
+    },
+};
+use tracing::debug;
+
+pub use slots::SlotLimits;
+
+use crate::{
+    metrics::RefusedLabels,
+    session::{self, Connection, SessionContext, Stream},
+};
+use slots::{NoSlot, Slot, Slots};
+
+/// What one write may gather before it goes out. Larger than any burst that an outbox holds.
+const WRITE_BUFFER: usize = 64 * 1024;
+/// Grows as needed up to the largest frame; small, because most sessions are silent most of the time.
+const READ_BUFFER: usize = 4 * 1024;
+
+/// The entrance of an instance.
+pub struct Entrance {
+    /// What sessions work with.
+    pub context: Arc<SessionContext>,
+    /// Where sessions run.
+    pub sessions: Scope,
+    /// Origins that browsers may come from; empty: any. Tokens are not cookies, so a foreign page has none to abuse.
+    pub allowed_origins: Vec<String>,
+    slots: Arc<Slots>,
+}
+
+impl Entrance {
+    /// The entrance for these sessions.
+    pub fn new(
+        context: Arc<SessionContext>,
+        sessions: Scope,
+        allowed_origins: Vec<String>,
+        limits: SlotLimits,
+    ) -> Self {
+        Self { context, sessions, allowed_origins, slots: Arc::new(Slots::new(limits)) }
+    }
+
+    /// The routes of the WebSocket port.
+    pub fn into_router(self) -> Router {
+        Router::new().route("/ws/chat", any(enter)).fallback(not_found).with_state(Arc::new(self))
+    }
+}
+
+async fn not_found() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "NOT_FOUND").detail("the WebSocket is at /ws/chat")
+}
+
+async fn enter(
+    State(entrance): State<Arc<Entrance>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response {
+    match entrance.admit(peer, request) {
+        Ok(response) => response,
+        Err(problem) => {
+            let status = problem.status().as_u16();
+            entrance.context.metrics.refused.get_or_create(&RefusedLabels { status }).inc();
+            debug!(client.address = %peer, http.status = status, problem.code = problem.code(), "upgrade refused");
+            problem.into_response()
+        }
+    }
+}
+
+impl Entrance {
+    fn admit(&self, peer: SocketAddr, mut request: Request) -> Result<Response, Problem> {
+        if self.context.drain.is_cancelled() {
+            return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "DRAINING")
+                .detail("this instance is going away, try another one")
+                .header(header::RETRY_AFTER, 1));
+        }
+        let switch = create_response_with_body(&request, Body::empty).map_err(|error| no_upgrade(&error))?;
+        self.check_origin(request.headers())?;
+        let query = Query::<Vec<(String, String)>>::try_from_uri(request.uri()).map_err(|error| bad_query(&error))?.0;
+        let principal = self.check_token(request.headers(), &query)?;
+        let channels = channels(&query, self.context.limits.channels)?;
+        let slot = self.slots.take(peer.ip()).map_err(no_slot)?;
+
+        let upgrade = hyper::upgrade::on(&mut request);
+        let context = Arc::clone(&self.context);
+        let frame_bytes = context.limits.frame_bytes;
+        let serve = async move {
+            let Some(stream) = upgraded(upgrade, frame_bytes).await else { return };
+            session::serve(Connection { stream, principal, channels }, context).await;
+        };
+        self.sessions.spawn("session", hold(slot, serve));
+        Ok(switch)
+    }
+
+    fn check_origin(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
+        let allowed = self.allowed_origins.is_empty()
+            || self.allowed_origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes());
+        if !allowed {
+            return Err(Problem::new(StatusCode::FORBIDDEN, "ORIGIN_FORBIDDEN").detail("this origin may not connect"));
+        }
+        Ok(())
+    }
+
+    /// The principal of the token in the header or the address; `None` without one, since AUTH may follow.
+    fn check_token(&self, headers: &HeaderMap, query: &[(String, String)]) -> Result<Option<Principal>, Problem> {
+        let token = match headers.get(header::AUTHORIZATION) {
+            Some(value) => bearer(value).ok_or_else(|| unauthorized(&TokenError::Malformed))?,
+            None => match query.iter().find(|(name, _)| name == "access_token") {
+                Some((_, token)) => token,
+                None => return Ok(None),
+            },
+        };
+        session::verify(&self.context, token).map(Some).map_err(|error| unauthorized(&error))
+    }
+}
+
+async fn hold(slot: Slot, serve: impl Future<Output = ()>) {
+    serve.await;
+    drop(slot);
+}
+
+async fn upgraded(upgrade: OnUpgrade, frame_bytes: usize) -> Option<Stream> {
+    // An error means that the client went before it was answered.
+    let parts = upgrade.await.ok()?.downcast::<TokioIo<TcpStream>>().ok()?;
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER)
+        .write_buffer_size(WRITE_BUFFER)
+        .max_message_size(Some(frame_bytes))
+        .max_frame_size(Some(frame_bytes));
+    let stream = parts.io.into_inner();
+    // Frames that came together with the handshake are in the read buffer.
+    Some(WebSocketStream::from_partially_read(stream, parts.read_buf.to_vec(), Role::Server, Some(config)).await)
+}
+
+fn bearer(value: &HeaderValue) -> Option<&str> {
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+fn channels(query: &[(String, String)], most: usize) -> Result<Vec<ChannelId>, Problem> {
+    let named = query.iter().filter(|(name, _)| name == "roomId" || name == "channelId");
+    let channels: Result<Vec<ChannelId>, _> = named.map(|(_, id)| id.parse()).collect();
+    let channels = channels.map_err(|_| bad_query(&"roomId must be a UUID"))?;
+    if channels.len() > most {
+        return Err(bad_query(&format!("at most {most} rooms may be open")));
+    }
+    Ok(channels)
+}
+
+fn no_upgrade(error: &dyn std::fmt::Display) -> Problem {
+    Problem::new(StatusCode::UPGRADE_REQUIRED, "UPGRADE_REQUIRED")
+        .detail(format!("a WebSocket handshake of version 13 is expected here: {error}"))
+        .header(header::UPGRADE, HeaderValue::from_static("websocket"))
+        .header(header::CONNECTION, HeaderValue::from_static("Upgrade"))
+}
+
+fn bad_query(error: &dyn std::fmt::Display) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "BAD_QUERY").detail(error.to_string())
+}
+
+fn unauthorized(error: &TokenError) -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, error.code())
+        .detail(error.to_string())
+        .header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+}
+
+fn no_slot(reason: NoSlot) -> Problem {
+    match reason {
+        NoSlot::Full => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "INSTANCE_FULL")
+            .detail("this instance has as many connections as it may have, try another one")
+            .header(header::RETRY_AFTER, 5),
+        NoSlot::Address => Problem::new(StatusCode::TOO_MANY_REQUESTS, "TOO_MANY_CONNECTIONS")
+            .detail("your address has as many connections as it may have")
+            .header(header::RETRY_AFTER, 30),
+    }
+}
