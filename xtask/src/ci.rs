@@ -1,0 +1,134 @@
+//! `cargo xtask ci`: every check, each named and timed. A failed one does not keep the others from running.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::outcome::{Outcome, failure};
+use crate::packages::Policy;
+use crate::shell::{cargo, output, program, root, run};
+use crate::ui::{complain, say, seconds};
+use crate::{test, tidy, tools};
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Say how to install what is missing instead of installing it.
+    #[arg(long)]
+    no_install: bool,
+}
+
+pub(crate) fn ci(arguments: &Arguments) -> Outcome {
+    let policy = if arguments.no_install { Policy::OnlySay } else { Policy::Install };
+    let mut report = Report::default();
+    // What answers fast comes first.
+    report.step("fmt", || rust_components().and_then(|()| run(&mut in_root(&["fmt", "--all", "--check"]))));
+    report.step("tidy", tidy::tidy);
+    report.step("typos", || run(Command::new(tools::typos(policy)?).current_dir(root())));
+    report.step("deny", deny);
+    report.step("clippy", || {
+        run(&mut in_root(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))
+    });
+    report.step("docs", || {
+        run(in_root(&["doc", "--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-D warnings"))
+    });
+    report.step("test", || test::test(&test::Arguments::everything(arguments.no_install)));
+    report.end()
+}
+
+/// A minimal toolchain comes without them.
+fn rust_components() -> Outcome {
+    let there = |component: &str| output(cargo().args([component, "--version"])).is_ok();
+    if (there("fmt") && there("clippy")) || program(&["rustup"]).is_none() {
+        return Ok(());
+    }
+    run(Command::new("rustup").args(["component", "add", "rustfmt", "clippy"]).current_dir(root()))
+}
+
+/// Licences, sources and banned crates must be right. Advisories are asked for, and only their being out of reach is
+/// forgiven.
+fn deny() -> Outcome {
+    let tool = tools::cargo_deny()?;
+    let check = |what: &[&str]| {
+        let mut command = Command::new(&tool);
+        command.args(["--workspace", "--color", "never", "--locked", "check", "--show-stats"]).args(what);
+        command.current_dir(root());
+        command
+    };
+    run(&mut check(&["bans", "licenses", "sources"]))?;
+    match output(&mut check(&["advisories"])) {
+        Ok(_) => Ok(()),
+        Err(problem) if names_an_advisory(&problem.0) => Err(problem),
+        Err(problem) => {
+            complain(format!("advisories not checked, their database is out of reach: {}", problem.0));
+            Ok(())
+        }
+    }
+}
+
+fn names_an_advisory(complaint: &str) -> bool {
+    ["vulnerability", "unmaintained", "unsound", "notice", "yanked"]
+        .iter()
+        .any(|kind| complaint.contains(&format!("error[{kind}]")))
+}
+
+fn in_root(arguments: &[&str]) -> Command {
+    let mut command = cargo();
+    command.args(arguments).current_dir(root());
+    command
+}
+
+#[derive(Default)]
+struct Report {
+    steps: Vec<(&'static str, bool, Duration)>,
+}
+
+impl Report {
+    fn step(&mut self, name: &'static str, work: impl FnOnce() -> Outcome) {
+        say(format!("\n=== {name}"));
+        let started = Instant::now();
+        let outcome = work();
+        if let Err(problem) = &outcome {
+            complain(format!("{name}: {}", problem.0));
+        }
+        let took = started.elapsed();
+        say(format!("=== {name} {} in {}", word(outcome.is_ok()), seconds(took)));
+        self.steps.push((name, outcome.is_ok(), took));
+    }
+
+    fn end(self) -> Outcome {
+        say("\nstep     result  time");
+        for (name, passed, took) in &self.steps {
+            say(format!("{name:<8} {:<7} {}", word(*passed), seconds(*took)));
+        }
+        say(format!("total            {}", seconds(self.steps.iter().map(|(_, _, took)| *took).sum())));
+        let failed: Vec<_> = self.steps.iter().filter(|(_, passed, _)| !passed).map(|(name, ..)| *name).collect();
+        if failed.is_empty() { Ok(()) } else { failure(format!("failed: {}", failed.join(", "))) }
+    }
+}
+
+fn word(passed: bool) -> &'static str {
+    if passed { "ok" } else { "FAILED" }
+}
+
+#[cfg(test)]
+mod unit {
+    use super::*;
+
+    #[test]
+    fn a_failed_step_fails_the_whole_and_stops_nothing() {
+        let mut report = Report::default();
+        let mut ran = false;
+        report.step("first", || failure("no"));
+        report.step("second", || {
+            ran = true;
+            Ok(())
+        });
+        assert!(ran);
+        assert_eq!(report.end().unwrap_err().0, "failed: first");
+    }
+
+    #[test]
+    fn only_an_unreachable_database_is_forgiven() {
+        assert!(names_an_advisory("error[vulnerability]: something\n"));
+        assert!(!names_an_advisory("error: failed to fetch advisory database"));
+    }
+}
