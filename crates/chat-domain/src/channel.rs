@@ -67,6 +67,13 @@ impl ChannelDetails {
         let description = self.description.as_deref().and_then(|text| check_description(text).err());
         [name, description].into_iter().flatten().collect()
     }
+
+    /// Every rule that a change of these details breaks. An absent one stays as it is.
+    pub fn check_change(name: Option<&str>, description: Option<&str>) -> Vec<Violation> {
+        let name = name.and_then(|name| check_name(name).err());
+        let description = description.and_then(|text| check_description(text).err());
+        [name, description].into_iter().flatten().collect()
+    }
 }
 
 fn check_name(name: &str) -> Result<(), Violation> {

@@ -1,0 +1,52 @@
+//! What handlers share.
+
+use std::sync::Arc;
+
+use chat_domain::{
+    ChannelId, Clock, Command, EventId, Refusal,
+    ledger::Action,
+    ports::{Appended, ChannelView, Storage},
+};
+use common_auth::{AuthConfig, TokenVerifier};
+
+use crate::{
+    accounts::Accounts, appender::Appender, config::DemoConfig, error::ApiError, extract::Caller,
+    limits::RequestLimits, outbox::Outbox,
+};
+
+/// What handlers share. Dropping it is what ends the appender, and then the outbox, once their queues are empty.
+pub(crate) struct App {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) verifier: TokenVerifier,
+    pub(crate) accounts: Accounts,
+    pub(crate) limits: Arc<RequestLimits>,
+    pub(crate) appender: Appender,
+    pub(crate) outbox: Outbox,
+    pub(crate) auth: AuthConfig,
+    pub(crate) demo: DemoConfig,
+}
+
+impl App {
+    /// Has an action of the caller committed and published.
+    pub(crate) async fn append(&self, caller: &Caller, action: Action) -> Result<Appended, ApiError> {
+        let at = self.clock.now();
+        let trace_id = caller.trace_id.as_ref().map(ToString::to_string);
+        let command = Command { event_id: EventId::new(at), at, trace_id, action };
+        Ok(self.appender.append(command).await?)
+    }
+
+    /// The channel, if the caller may know of it.
+    pub(crate) async fn channel(&self, caller: &Caller, id: ChannelId) -> Result<ChannelView, ApiError> {
+        self.find_channel(caller, id).await?.ok_or_else(|| Refusal::ChannelNotFound.into())
+    }
+
+    /// The channel, or `None` if there is none that the caller may know of.
+    pub(crate) async fn find_channel(&self, caller: &Caller, id: ChannelId) -> Result<Option<ChannelView>, ApiError> {
+        let view = self.storage.channel(id, caller.id()).await?;
+        Ok(view.filter(|view| {
+            let role = view.member.as_ref().map(|member| member.role);
+            view.channel.may_see(role, caller.actor().admin)
+        }))
+    }
+}

@@ -1,0 +1,125 @@
+//! Who asks.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::FromRequestParts,
+    http::{HeaderMap, header, request::Parts},
+};
+use chat_domain::{Actor, Refusal, User, UserId};
+use common_auth::{Principal, Role, TokenError, UnixTime};
+use common_logging::TraceId;
+
+use crate::{app::App, error::ApiError};
+
+const ON_BEHALF_OF: &str = "x-on-behalf-of";
+
+/// The authenticated user that a request counts as, which may read at least.
+pub(crate) struct Caller {
+    /// The user.
+    pub(crate) user: Arc<User>,
+    /// May it speak for the platform: send SYSTEM messages?
+    pub(crate) speaks_for_platform: bool,
+    /// The trace of its request.
+    pub(crate) trace_id: Option<TraceId>,
+    admin: bool,
+}
+
+impl Caller {
+    /// Its user id.
+    pub(crate) fn id(&self) -> UserId {
+        self.user.id
+    }
+
+    /// As what it acts in channels.
+    pub(crate) fn actor(&self) -> Actor {
+        Actor { user_id: self.user.id, admin: self.admin }
+    }
+
+    /// Refuses who may read only.
+    pub(crate) fn may_write(&self) -> Result<(), Refusal> {
+        if self.user.status.may_write() { Ok(()) } else { Err(Refusal::UserNotActive(self.user.status)) }
+    }
+
+    /// Refuses all but administrators.
+    pub(crate) fn must_be_admin(&self) -> Result<(), ApiError> {
+        if self.admin { Ok(()) } else { Err(ApiError::Forbidden("this needs the role ADMIN")) }
+    }
+}
+
+impl FromRequestParts<Arc<App>> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Self::Rejection> {
+        let now = UnixTime::from_millis(app.clock.now().as_millis());
+        let principal = app.verifier.verify(bearer(&parts.headers)?, now)?;
+        let principal_id = UserId::from(principal.user_id);
+        let acts_for = on_behalf_of(&parts.headers, &principal)?.filter(|id| *id != principal_id);
+        let user_id = acts_for.unwrap_or(principal_id);
+        tracing::Span::current().record("user.id", tracing::field::display(user_id));
+        app.limits.check(user_id).map_err(ApiError::RateLimited)?;
+
+        let mut user = reader(app, principal_id, principal.username.as_deref()).await?;
+        if let Some(id) = acts_for {
+            user = reader(app, id, None).await?;
+        }
+        let admin = principal.has_role(Role::Admin);
+        Ok(Self {
+            user,
+            speaks_for_platform: admin || principal.has_role(Role::Service),
+            trace_id: parts.extensions.get::<TraceId>().cloned(),
+            // Whose name is borrowed lends no more than its own rights.
+            admin: admin && acts_for.is_none(),
+        })
+    }
+}
+
+/// The user, if it may read at least.
+async fn reader(app: &App, id: UserId, proposed_name: Option<&str>) -> Result<Arc<User>, ApiError> {
+    let user = app.accounts.user(id, proposed_name).await?;
+    if !user.status.may_read() {
+        return Err(Refusal::UserNotActive(user.status).into());
+    }
+    Ok(user)
+}
+
+fn bearer(headers: &HeaderMap) -> Result<&str, TokenError> {
+    let value = headers.get(header::AUTHORIZATION).ok_or(TokenError::Missing)?;
+    let text = value.to_str().map_err(|_| TokenError::Malformed)?;
+    let (scheme, token) = text.split_once(' ').ok_or(TokenError::Missing)?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(TokenError::Missing);
+    }
+    Ok(token.trim())
+}
+
+fn on_behalf_of(headers: &HeaderMap, principal: &Principal) -> Result<Option<UserId>, ApiError> {
+    let Some(value) = headers.get(ON_BEHALF_OF) else { return Ok(None) };
+    if !principal.has_role(Role::Service) {
+        return Err(ApiError::Forbidden("X-On-Behalf-Of needs the role SERVICE"));
+    }
+    let id = value.to_str().ok().and_then(|text| text.parse().ok());
+    id.map(Some).ok_or_else(|| ApiError::parameter("X-On-Behalf-Of", "must be a user id"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn authorization(value: &str) -> HeaderMap {
+        HeaderMap::from_iter([(header::AUTHORIZATION, value.parse().unwrap())])
+    }
+
+    #[test]
+    fn bearer_tokens_are_found() {
+        assert_eq!(bearer(&authorization("Bearer abc")), Ok("abc"));
+        assert_eq!(bearer(&authorization("bearer abc")), Ok("abc"));
+    }
+
+    #[test]
+    fn other_schemes_are_no_token() {
+        assert_eq!(bearer(&HeaderMap::new()), Err(TokenError::Missing));
+        assert_eq!(bearer(&authorization("Basic abc")), Err(TokenError::Missing));
+        assert_eq!(bearer(&authorization("Bearer")), Err(TokenError::Missing));
+    }
+}

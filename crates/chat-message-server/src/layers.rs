@@ -1,0 +1,123 @@
+//! What happens to every request before and after its handler.
+
+use std::{any::Any, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, MatchedPath, Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+};
+use chat_domain::{Clock, EventId};
+use common_logging::TraceId;
+use tokio::time::Instant;
+use tower_http::{catch_panic::CatchPanicLayer, cors::CorsLayer};
+use tracing::Instrument;
+
+use crate::{
+    config::HttpConfig,
+    error::{self, ApiError},
+    metrics::Metrics,
+};
+
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
+const ON_BEHALF_OF: HeaderName = HeaderName::from_static("x-on-behalf-of");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// How long a browser may remember that an origin is allowed.
+const PREFLIGHT_AGE: Duration = Duration::from_secs(600);
+
+/// Puts the layers around the routes. The last one added sees a request first.
+pub(crate) fn around(router: Router, config: &HttpConfig, metrics: Arc<Metrics>, clock: Arc<dyn Clock>) -> Router {
+    router
+        .fallback(async || ApiError::RouteNotFound)
+        .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
+        .layer(DefaultBodyLimit::max(config.max_body))
+        .layer(middleware::from_fn_with_state(config.request_timeout, bound))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(cors(config))
+        .layer(middleware::from_fn_with_state(Tracing { metrics, clock }, trace))
+}
+
+/// Gives up on a request after its time. What it had queued is carried out all the same.
+async fn bound(State(most): State<Duration>, request: Request, next: Next) -> Response {
+    match tokio::time::timeout(most, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => ApiError::Timeout.into_response(),
+    }
+}
+
+/// The panic itself was logged where it happened.
+#[expect(clippy::needless_pass_by_value, reason = "the signature that the layer asks for")]
+fn panicked(_panic: Box<dyn Any + Send>) -> Response {
+    ApiError::Internal.into_response()
+}
+
+fn cors(config: &HttpConfig) -> CorsLayer {
+    let origins = config.allowed_origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok());
+    CorsLayer::new()
+        .allow_origin(origins.collect::<Vec<_>>())
+        .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            IDEMPOTENCY_KEY,
+            ON_BEHALF_OF,
+            TRACEPARENT,
+            TRACE_ID,
+        ])
+        .expose_headers([header::LOCATION, header::RETRY_AFTER, TRACE_ID])
+        .max_age(PREFLIGHT_AGE)
+}
+
+#[derive(Clone)]
+struct Tracing {
+    metrics: Arc<Metrics>,
+    clock: Arc<dyn Clock>,
+}
+
+/// Names the request in logs, metrics, problems and the answer.
+async fn trace(State(tracing): State<Tracing>, mut request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let trace_id = trace_id(request.headers());
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    // The pattern, so that there are as many names as routes. Files of the docs page share one.
+    let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
+    let span = tracing::info_span!(
+        "request",
+        trace.id = %trace_id,
+        request.id = %EventId::new(tracing.clock.now()),
+        http.request.method = %method,
+        http.route = route,
+        user.id = tracing::field::Empty,
+    );
+    request.extensions_mut().insert(trace_id.clone());
+
+    let response = next.run(request).instrument(span.clone()).await;
+    let mut response = error::complete(response, &path, &trace_id);
+    finish(response.headers_mut(), &path, &trace_id);
+    let took = started.elapsed();
+    tracing.metrics.answered(&route, &method, response.status(), took);
+    span.in_scope(|| {
+        let (status, millis) = (response.status().as_u16(), took.as_millis());
+        tracing::debug!(http.response.status_code = status, duration.ms = millis, "answered");
+    });
+    response
+}
+
+fn trace_id(headers: &HeaderMap) -> TraceId {
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    TraceId::from_headers(text(&TRACEPARENT), text(&TRACE_ID))
+}
+
+fn finish(headers: &mut HeaderMap, path: &str, trace_id: &TraceId) {
+    if let Ok(value) = HeaderValue::from_str(trace_id.as_str()) {
+        headers.insert(TRACE_ID, value);
+    }
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if path.starts_with("/api/") {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+}

@@ -1,0 +1,3 @@
+//! `/api/v1/admin`: for the role ADMIN.
+
+pub(super) mod change_user;

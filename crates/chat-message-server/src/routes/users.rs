@@ -1,0 +1,5 @@
+//! `/api/v1/users`.
+
+pub(super) mod change_me;
+pub(super) mod get;
+pub(super) mod me;

@@ -1,0 +1,118 @@
+//! Puts the server together.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::Router;
+use chat_domain::{Clock, ports::Storage};
+use chat_events::bus::Publisher;
+use common_auth::{AuthConfigError, TokenVerifier};
+use common_server::{ComponentHealth, Health, Lifecycle, http};
+use prometheus_client::registry::Registry;
+use tokio::{net::TcpListener, time::MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    accounts::Accounts, app::App, appender::Appender, assets, config::Config, layers, limits::RequestLimits,
+    metrics::Metrics, outbox::Outbox, routes,
+};
+
+/// How often users that ask no more are forgotten by the rate limit.
+const FORGET_INTERVAL: Duration = Duration::from_secs(10);
+
+/// What the server is built on. Whoever opened it closes it.
+#[derive(Clone)]
+pub struct Backends {
+    /// The durable log.
+    pub storage: Arc<dyn Storage>,
+    /// The bus.
+    pub publisher: Arc<dyn Publisher>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Backends {
+    /// Is what the server is built on well? Without the bus it still serves: readers repair from the log.
+    pub fn health(&self) -> Health {
+        let (storage, publisher) = (self.storage.clone(), self.publisher.clone());
+        Health::default()
+            .component("storage", move || {
+                let storage = storage.clone();
+                async move {
+                    match storage.ping().await {
+                        Ok(()) => ComponentHealth::up(),
+                        Err(error) => ComponentHealth::down(error.to_string()),
+                    }
+                }
+            })
+            .component("redis", move || {
+                let publisher = publisher.clone();
+                async move {
+                    match publisher.ping().await {
+                        Ok(()) => ComponentHealth::up(),
+                        Err(error) => ComponentHealth::degraded(error.to_string()),
+                    }
+                }
+            })
+    }
+
+    /// Gives connections back, after the lifecycle ended.
+    pub async fn close(&self) {
+        self.publisher.close().await;
+        self.storage.close().await;
+    }
+}
+
+/// Serves the API on the listener, as part of the lifecycle's work. On shut-down it accepts no more, finishes the
+/// requests it has, commits and publishes what they wished, and ends.
+///
+/// # Errors
+/// The configuration of tokens is not usable.
+pub fn serve(
+    listener: TcpListener,
+    config: &Config,
+    backends: &Backends,
+    registry: &mut Registry,
+    lifecycle: &Lifecycle,
+) -> Result<(), AuthConfigError> {
+    let metrics = Arc::new(Metrics::register(registry));
+    let limits = Arc::new(RequestLimits::new(&config.limits));
+    let outbox =
+        Outbox::start(backends.publisher.clone(), metrics.clone(), config.limits.publish_queue, lifecycle);
+    let appender = Appender::start(
+        backends.storage.clone(),
+        outbox.clone(),
+        metrics.clone(),
+        config.limits.append_queue,
+        lifecycle,
+    );
+    let app = Arc::new(App {
+        storage: backends.storage.clone(),
+        clock: backends.clock.clone(),
+        verifier: TokenVerifier::new(&config.auth)?,
+        accounts: Accounts::new(backends.storage.clone(), backends.clock.clone()),
+        limits: limits.clone(),
+        appender,
+        outbox,
+        auth: config.auth.clone(),
+        demo: config.demo.clone(),
+    });
+    let router = layers::around(router(app), &config.http, metrics, backends.clock.clone());
+
+    lifecycle.spawn("rate limits", forget_idle(limits, lifecycle.soft_token().clone()));
+    let scope = lifecycle.work().clone();
+    lifecycle.spawn_essential("http listener", http::serve(listener, router, config.http.limits(), scope));
+    Ok(())
+}
+
+fn router(app: Arc<App>) -> Router {
+    let (api, document) = routes::api();
+    api.with_state(app).merge(assets::router(document))
+}
+
+async fn forget_idle(limits: Arc<RequestLimits>, stopping: CancellationToken) {
+    let mut ticks = tokio::time::interval(FORGET_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while stopping.run_until_cancelled(ticks.tick()).await.is_some() {
+        limits.forget_idle();
+    }
+}
