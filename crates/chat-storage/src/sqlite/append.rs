@@ -133,9 +133,9 @@ async fn insert_events(connection: &mut SqliteConnection, rows: &[NewEvent]) -> 
 }
 
 async fn update_channels(connection: &mut SqliteConnection, rows: &[Channel]) -> Result<(), sqlx::Error> {
-    const SQL: &str = "UPDATE channels SET name = n.value ->> 1, description = n.value ->> 2, active = n.value ->> 3, \
+    const SQL: &str = "UPDATE channels AS c SET name = n.value ->> 1, description = n.value ->> 2, active = n.value ->> 3, \
          last_seq = n.value ->> 4, message_count = n.value ->> 5, updated_at = n.value ->> 6 \
-         FROM json_each($1) n WHERE id = unhex(n.value ->> 0)";
+         FROM json_each($1) n WHERE c.id = unhex(n.value ->> 0)";
     let rows = array(rows.iter().map(|row| {
         (
             hex(row.id.as_uuid()),

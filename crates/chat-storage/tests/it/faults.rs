@@ -1,0 +1,119 @@
+//! A store that is away, busy, or has nonsense in it.
+
+use std::time::Duration;
+
+use chat_domain::ports::StorageError;
+use chat_storage::{DatabaseConfig, open};
+use rstest::rstest;
+use sqlx::{Connection, Executor};
+use tokio::time::{Instant, timeout};
+
+use crate::world::{Kind, World, message_of};
+
+#[rstest]
+#[case::message_type("UPDATE messages SET type = 'POEM'")]
+#[case::message_payload("UPDATE messages SET payload = '{}'")]
+#[case::message_json("UPDATE messages SET payload = '{'")]
+#[case::channel_seq("UPDATE messages SET seq = -1")]
+#[tokio::test]
+async fn nonsense_in_a_row_is_a_failure(#[values(Kind::Sqlite, Kind::Postgres)] kind: Kind, #[case] damage: &str) {
+    let world = World::new(kind).await;
+    let alice = world.user("alice").await;
+    let group = world.group(alice, &[]).await;
+    let sent = message_of(&world.accept(world.send(group, alice, "hi")).await).id;
+    world.execute(damage).await;
+
+    let error = world.store.message(sent).await.unwrap_err();
+    assert!(matches!(error, StorageError::Failed { operation: "message", .. }), "{error:?}");
+}
+
+/// Somebody else holds what the batch needs: the call ends in time, and the store is well afterwards.
+#[rstest]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lock_that_is_not_given_back_is_waited_for_in_bounds(#[values(Kind::Sqlite, Kind::Postgres)] kind: Kind) {
+    let world = World::new(kind).await;
+    let alice = world.user("alice").await;
+    let group = world.group(alice, &[]).await;
+    let short = Duration::from_millis(200);
+    let config =
+        DatabaseConfig { acquire_timeout: short, statement_timeout: short * 4, max_connections: 1, ..world.config() };
+    let hurried = open(&config).await.unwrap();
+
+    let holder = Holder::lock(kind, &world).await;
+    let started = Instant::now();
+    let (one, two) = tokio::join!(
+        hurried.append(vec![world.send(group, alice, "a")]),
+        hurried.append(vec![world.send(group, alice, "b")]),
+    );
+    for outcome in [one, two] {
+        let error = outcome.unwrap_err();
+        assert!(matches!(error, StorageError::Unavailable { operation: "append", .. }), "{error:?}");
+    }
+    assert!(started.elapsed() < Duration::from_secs(10));
+    holder.release().await;
+
+    let after = timeout(Duration::from_secs(10), hurried.append(vec![world.send(group, alice, "c")])).await;
+    assert!(after.expect("bounded").unwrap()[0].is_ok());
+    assert_eq!(world.assert_no_holes(group).await, 1);
+}
+
+enum Holder {
+    Sqlite(sqlx::SqliteConnection),
+    Postgres(sqlx::PgConnection),
+}
+
+impl Holder {
+    async fn lock(kind: Kind, world: &World) -> Self {
+        match kind {
+            Kind::Sqlite => {
+                let mut connection = sqlx::SqliteConnection::connect(&world.url()).await.unwrap();
+                connection.execute("BEGIN IMMEDIATE").await.unwrap();
+                Self::Sqlite(connection)
+            }
+            Kind::Postgres => {
+                let mut connection = sqlx::PgConnection::connect(&world.url()).await.unwrap();
+                connection.execute("BEGIN").await.unwrap();
+                connection.execute("SELECT 1 FROM channels FOR UPDATE").await.unwrap();
+                Self::Postgres(connection)
+            }
+        }
+    }
+
+    async fn release(self) {
+        match self {
+            Self::Sqlite(connection) => connection.close().await.unwrap(),
+            Self::Postgres(connection) => connection.close().await.unwrap(),
+        }
+    }
+}
+
+#[tokio::test]
+async fn connections_that_broke_while_idle_are_replaced() {
+    let world = World::new(Kind::Postgres).await;
+    let alice = world.user("alice").await;
+    let group = world.group(alice, &[]).await;
+    world.cut_connections().await;
+    assert!(world.accept(world.send(group, alice, "hi")).await.event.is_some());
+}
+
+#[tokio::test]
+async fn a_replica_serves_what_may_lag() {
+    let world = World::new(Kind::Postgres).await;
+    let lagging = World::new(Kind::Postgres).await;
+    let config = DatabaseConfig { replica_url: Some(lagging.url().into()), ..world.config() };
+    let store = open(&config).await.unwrap();
+    let alice = world.user("alice").await;
+    let group = world.group(alice, &[]).await;
+    let sent = message_of(&world.accept(world.send(group, alice, "hi")).await).id;
+
+    // The other database has none of this, as a replica that is far behind.
+    assert_eq!(store.history(group, chat_domain::ports::HistoryAnchor::Latest, 10).await.unwrap().messages, []);
+    assert_eq!(store.channels(alice, chat_domain::ports::ChannelScope::Mine, None, 10).await.unwrap(), []);
+    assert_eq!(store.members(group, None, 10).await.unwrap(), []);
+
+    assert_eq!(store.replay(group, 0, 10).await.unwrap().len(), 1);
+    assert_eq!(store.heads(&[group]).await.unwrap()[0].head_seq, 1);
+    assert_eq!(store.access(alice, &[group]).await.unwrap().len(), 1);
+    assert!(store.message(sent).await.unwrap().is_some());
+    assert!(store.channel(group, alice).await.unwrap().unwrap().member.is_some());
+}

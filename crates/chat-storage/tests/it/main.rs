@@ -1,0 +1,14 @@
+//! One contract, kept by both adapters on real servers.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "the helpers of tests fail as tests do")]
+
+mod append;
+mod channels;
+mod concurrency;
+mod faults;
+mod history;
+mod idempotency;
+mod open;
+mod processes;
+mod users;
+mod world;

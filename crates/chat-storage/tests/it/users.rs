@@ -1,0 +1,64 @@
+//! Users and their status.
+
+use chat_domain::{Refusal, Timestamp, UserId, UserStatus, ports::CommandError};
+use rstest::rstest;
+
+use crate::world::{Kind, World};
+
+const HOUR_MILLIS: i64 = 60 * 60 * 1_000;
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_user_is_made_once(#[values(Kind::Sqlite, Kind::Postgres)] kind: Kind) {
+    let world = World::new(kind).await;
+    let other_process = world.open_another().await;
+    let (id, at) = (UserId::new(world.now()), world.now());
+
+    let (one, two) = tokio::join!(world.store.ensure_user(id, "alice", at), other_process.ensure_user(id, "alice", at));
+    let user = one.unwrap();
+    assert_eq!(user, two.unwrap());
+    assert_eq!((user.username.as_str(), user.status, user.created_at), ("alice", UserStatus::Active, at));
+
+    let much_later = Timestamp::from_millis(at.as_millis() + HOUR_MILLIS);
+    assert_eq!(world.store.ensure_user(id, "renamed", much_later).await.unwrap(), user, "the name is the user's own");
+    assert_eq!(world.store.user(id).await.unwrap(), Some(user));
+    assert_eq!(world.store.user(UserId::new(at)).await.unwrap(), None);
+}
+
+#[rstest]
+#[tokio::test]
+async fn profiles_change_in_part(#[values(Kind::Sqlite, Kind::Postgres)] kind: Kind) {
+    let world = World::new(kind).await;
+    let id = world.user("alice").await;
+    let update = async |name: Option<&str>, email: Option<&str>| {
+        let user = world.store.update_profile(id, name, email, world.now()).await.unwrap().unwrap();
+        assert_eq!(world.store.user(id).await.unwrap().as_ref(), Some(&user));
+        (user.username, user.email)
+    };
+
+    assert_eq!(update(Some("Alice"), None).await, ("Alice".into(), None));
+    assert_eq!(update(None, Some("a@b.example")).await, ("Alice".into(), Some("a@b.example".into())));
+    assert_eq!(update(Some("Al"), None).await, ("Al".into(), Some("a@b.example".into())));
+    assert_eq!(update(None, Some("")).await, ("Al".into(), None));
+    let unknown = world.store.update_profile(UserId::new(world.now()), Some("x"), None, world.now()).await;
+    assert_eq!(unknown.unwrap(), None);
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_status_changes_as_the_rules_say(#[values(Kind::Sqlite, Kind::Postgres)] kind: Kind) {
+    let world = World::new(kind).await;
+    let id = world.user("alice").await;
+    for to in [UserStatus::Suspended, UserStatus::Banned, UserStatus::Banned, UserStatus::Withdrawn] {
+        let user = world.store.change_status(id, to, world.now()).await.unwrap();
+        assert_eq!(user.status, to);
+        assert_eq!(world.store.user(id).await.unwrap(), Some(user));
+    }
+
+    let refused = world.store.change_status(id, UserStatus::Active, world.now()).await.unwrap_err();
+    let (from, to) = (UserStatus::Withdrawn, UserStatus::Active);
+    assert!(matches!(refused, CommandError::Refused(refusal) if refusal == Refusal::StatusTransition { from, to }));
+    let nobody = UserId::new(world.now());
+    let refused = world.store.change_status(nobody, UserStatus::Active, world.now()).await.unwrap_err();
+    assert!(matches!(refused, CommandError::Refused(refusal) if refusal == Refusal::UserNotFound(nobody)));
+}
