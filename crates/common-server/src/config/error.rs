@@ -6,7 +6,7 @@ use common_logging::{MASK, is_secret_name, mask_url};
 use figment::{
     Figment,
     error::{Error, Kind},
-    value::Value,
+    value::{Num, Value},
 };
 
 /// The exit code of a process whose configuration is bad (`EX_CONFIG` of sysexits).
@@ -63,11 +63,27 @@ impl ConfigError {
 fn reason(key: &str, kind: &Kind) -> String {
     match kind {
         Kind::InvalidType(_, allowed) | Kind::InvalidValue(_, allowed) | Kind::InvalidLength(_, allowed) => {
-            format!("allowed: {allowed}")
+            format!("allowed: {}", in_plain_words(allowed))
         }
         Kind::UnknownVariant(_, known) => format!("allowed: {}", known.join(", ")),
         _ if is_secret_name(key) => "not allowed".to_owned(),
+        Kind::Message(message) => in_plain_words(&mask_url(message)).to_owned(),
         other => mask_url(&other.to_string()).into_owned(),
+    }
+}
+
+/// Names that only Rust has, in the words of whoever writes the file.
+fn in_plain_words(expected: &str) -> &str {
+    match expected {
+        "u8" => "a whole number from 0 to 255",
+        "u16" => "a whole number from 0 to 65535",
+        "u32" => "a whole number from 0 to 4294967295",
+        "u64" | "usize" => "a whole number from 0 on",
+        "i32" | "i64" => "a whole number",
+        "a boolean" => "true or false",
+        "a duration" => "a duration such as 250ms, 10s or 5m",
+        "invalid socket address syntax" => "allowed: ADDRESS:PORT such as 127.0.0.1:8080 or [::1]:0",
+        other => other,
     }
 }
 
@@ -77,10 +93,16 @@ fn shown_value(key: &str, figment: &Figment) -> String {
     }
     match figment.find_value(key) {
         Ok(Value::String(_, text)) => format!("{:?}", mask_url(&text)),
-        Ok(Value::Num(_, number)) => number.to_f64().map_or_else(|| "a number".to_owned(), |number| number.to_string()),
+        Ok(Value::Num(_, number)) => shown_number(number),
         Ok(Value::Bool(_, yes)) => yes.to_string(),
         Ok(Value::Array(..)) => "a list".to_owned(),
         Ok(Value::Dict(..)) => "a table".to_owned(),
         Ok(_) | Err(_) => "nothing".to_owned(),
     }
+}
+
+fn shown_number(number: Num) -> String {
+    let whole =
+        number.to_i128().map(|whole| whole.to_string()).or_else(|| number.to_u128().map(|whole| whole.to_string()));
+    whole.or_else(|| number.to_f64().map(|fraction| fraction.to_string())).unwrap_or_else(|| "a number".to_owned())
 }

@@ -37,7 +37,7 @@ pub fn secret_url_option<S: Serializer>(url: &Option<SecretString>, serializer: 
 /// The value is neither.
 pub fn comma_list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     #[derive(Deserialize)]
-    #[serde(untagged, expecting = "a list of texts, or one text with commas")]
+    #[serde(untagged, expecting = "allowed: a list of texts, or one text with commas")]
     enum List {
         Text(String),
         Items(Vec<String>),
