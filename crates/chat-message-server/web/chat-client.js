@@ -69,6 +69,9 @@ const TERMINAL_CLOSE_CODES = new Map([
 ]);
 const CLOSE_TOKEN_REJECTED = 4004;
 
+/** Stands for the id of a SUBSCRIBED that nobody asked for: the one that follows the RESET of a live channel. */
+const UNASKED = "";
+
 /** Whatever goes wrong, with a stable `code`: the server's problem code, or one of the client's own. */
 export class ChatError extends Error {
   /**
@@ -469,13 +472,12 @@ export class ChatClient {
     const error = new ChatError(frame.code ?? "ERROR", frame.message ?? "the server reported an error", {
       retryAfterMs: frame.retryAfterMs,
     });
+    // One that names no request but says "later", such as RATE_LIMITED, may answer any of them.
+    const isAnswer = ({ requestId }) => requestId && (frame.id === undefined ? frame.retryable || frame.channelId : requestId === frame.id);
     const concerned = [...this.#subscriptions.values()].filter(
-      ({ channelId, position }) =>
-        frame.channelId === undefined
-          ? frame.id !== undefined && position.requestId === frame.id
-          : frame.channelId === channelId && (frame.id === undefined || position.requestId === frame.id),
+      ({ channelId, position }) => (frame.channelId ?? channelId) === channelId && isAnswer(position),
     );
-    if (concerned.length === 0) return this.#emit("error", error);
+    if (concerned.length === 0 || frame.id === undefined) this.#emit("error", error);
     for (const subscription of concerned) {
       if (frame.retryable) this.#requestSubscription(subscription, frame.retryAfterMs ?? BACKOFF.baseMs);
       else this.#forget(subscription, { state: "closed", code: error.code, message: error.message });
@@ -639,7 +641,7 @@ export class ChannelPosition {
       return "deliver";
     }
     const hole = seq > this.lastSeq;
-    return hole && this.requestId === undefined ? "resubscribe" : "drop";
+    return hole && !this.requestId ? "resubscribe" : "drop";
   }
 
   /** @param {{ headSeq: number, epoch?: string }} frame */
@@ -648,6 +650,7 @@ export class ChannelPosition {
     this.#seen = headSeq;
     this.epoch = epoch ?? this.epoch;
     this.#wasReset = true;
+    this.requestId ??= UNASKED;
   }
 
   /**
@@ -655,7 +658,7 @@ export class ChannelPosition {
    * @returns {"live" | "reset" | "resubscribe" | "ignore"} `reset`: the log is another one, and the server did not say so
    */
   subscribed({ id, headSeq, epoch }) {
-    if (this.requestId === undefined || id !== this.requestId) return "ignore";
+    if (this.requestId === undefined || (id ?? UNASKED) !== this.requestId) return "ignore";
     this.requestId = undefined;
     const otherLog = this.epoch !== undefined && epoch !== undefined && epoch !== this.epoch;
     const beyondHead = this.#asked !== undefined && this.#asked > headSeq;

@@ -59,11 +59,7 @@ pub(super) async fn sign_in(
         tracing::error!(error = %error, "a demo user could not be signed in");
         ApiError::Internal
     })?;
-    let signed_in = SignedIn {
-        token: token.expose_secret().to_owned(),
-        user_id: claims.sub.into(),
-        username: name,
-        expires_at,
-    };
+    let signed_in =
+        SignedIn { token: token.expose_secret().to_owned(), user_id: claims.sub.into(), username: name, expires_at };
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(signed_in)).into_response())
 }

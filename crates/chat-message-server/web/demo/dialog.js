@@ -15,7 +15,8 @@ export function openDialog(title, content, onClose) {
   // A click beside the dialog closes it.
   dialog.onclick = (event) => event.target === dialog && closeDialog();
   if (!dialog.open) dialog.showModal();
-  dialog.querySelector("[autofocus], input, select, .button")?.focus();
+  const first = dialog.querySelector("[autofocus], input:checked") ?? dialog.querySelector("input, .button");
+  first?.focus();
 }
 
 export function closeDialog() {

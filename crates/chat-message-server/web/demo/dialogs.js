@@ -17,7 +17,7 @@ export function newConversation(session, go) {
   const direct = h("ul", { class: "people compact" }, ...others.map(([name, id]) =>
     h("li", {}, h("button", { class: "person", type: "button", onclick: () => attempt(error, async () => go((await session.createChannel({ type: "DIRECT", memberIds: [id] })).channelId)) },
       avatar(name), displayName(name)))));
-  const name = h("input", { id: "channel-name", name: "name", maxlength: 100, required: true, autocomplete: "off" });
+  const name = h("input", { id: "channel-name", name: "name", maxlength: 100, required: true, autofocus: true, autocomplete: "off" });
   const about = h("input", { id: "channel-about", name: "description", maxlength: 500, autocomplete: "off" });
   const form = h("form", { class: "stack" },
     h("div", { class: "field" }, h("label", { for: "channel-name" }, "Name"), name),

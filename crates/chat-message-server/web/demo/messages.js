@@ -1,7 +1,7 @@
 // What stands in a conversation: messages, days, notes. Makes the entries and their elements.
 
 import { avatar, h, icon, setText } from "./dom.js";
-import { dayName, daysAgo, displayName, exactTime, messageText, timeOfDay } from "./format.js";
+import { dayName, daysAgo, displayName, exactTime, failureText, messageText, timeOfDay } from "./format.js";
 
 /** Messages of one sender that are closer than this stand together. */
 const GROUP_MS = 5 * 60_000;
@@ -131,7 +131,7 @@ export class MessageElements {
     if (now !== "failed") return;
     const button = (label, action) => h("button", { class: "link-button", type: "button", onclick: () => action(entry) }, label);
     failure.replaceChildren(
-      `${entry.error?.message ?? "Not sent"}. `,
+      `${failureText(entry.error)}. `,
       button("Try again", this.#actions.retry),
       " ",
       button("Discard", this.#actions.discard),

@@ -128,6 +128,16 @@ test("a subscription that is refused ends, one that may be retried is", async ()
   assert.deepEqual(forbidden.states, ["closed FORBIDDEN"]);
 });
 
+test("a request over the rate is repeated although the error does not name it", async () => {
+  client();
+  const heard = listen("a");
+  const peer = await online();
+  await peer.receive("SUBSCRIBE");
+  peer.send({ type: "ERROR", code: "RATE_LIMITED", message: "too many frames", retryable: true, retryAfterMs: 5 });
+  await subscribed(peer, 0);
+  await until("live", () => heard.subscription.state === "live");
+});
+
 test("removed from a channel, it hears nothing more and does not ask again", async () => {
   client();
   const heard = listen("a", { afterSeq: 0 });

@@ -68,6 +68,16 @@ test("a reset goes on from its head, in the new epoch", () => {
   assert.equal(position.event(6), "deliver");
 });
 
+test("a live channel can be reset, with or without a SUBSCRIBED after it", () => {
+  const position = live({ afterSeq: 9, epoch: "old" });
+  position.reset({ headSeq: 2, epoch: "new" });
+  assert.equal(position.event(4), "resubscribe");
+  assert.equal(position.subscribed({ headSeq: 4, epoch: "new" }), "resubscribe");
+  position.request("again");
+  assert.deepEqual([position.event(3), position.event(4)], ["deliver", "deliver"]);
+  assert.equal(position.subscribed({ id: "again", headSeq: 4, epoch: "new" }), "live");
+});
+
 test("what came between a reset and its SUBSCRIBED is not lost", () => {
   const position = new ChannelPosition({ afterSeq: 900, epoch: "old" });
   position.request("a");
