@@ -13,6 +13,7 @@ mod appender;
 mod assets;
 pub mod config;
 mod cursor;
+mod demo;
 mod error;
 mod extract;
 mod layers;

@@ -12,7 +12,7 @@ use tokio::{net::TcpListener, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    accounts::Accounts, app::App, appender::Appender, assets, config::Config, layers, limits::RequestLimits,
+    accounts::Accounts, app::App, appender::Appender, assets, config::Config, demo, layers, limits::RequestLimits,
     metrics::Metrics, outbox::Outbox, routes,
 };
 
@@ -106,7 +106,8 @@ pub fn serve(
 
 fn router(app: Arc<App>) -> Router {
     let (api, document) = routes::api();
-    api.with_state(app).merge(assets::router(document))
+    let pages = if app.demo.enabled { demo::page() } else { Router::new() };
+    api.merge(pages).with_state(app).merge(demo::client()).merge(assets::router(document))
 }
 
 async fn forget_idle(limits: Arc<RequestLimits>, stopping: CancellationToken) {
