@@ -30,11 +30,21 @@ pub struct Builder {
     websocket_servers: usize,
     demo: bool,
     settings: Vec<(String, String)>,
+    message_settings: Vec<(String, String)>,
+    websocket_settings: Vec<(String, String)>,
 }
 
 impl Default for Builder {
     fn default() -> Self {
-        Self { storage: Storage::Sqlite, message_servers: 1, websocket_servers: 2, demo: false, settings: Vec::new() }
+        Self {
+            storage: Storage::Sqlite,
+            message_servers: 1,
+            websocket_servers: 2,
+            demo: false,
+            settings: Vec::new(),
+            message_settings: Vec::new(),
+            websocket_settings: Vec::new(),
+        }
     }
 }
 
@@ -65,6 +75,18 @@ impl Builder {
         self
     }
 
+    /// The same for the message servers alone: a server refuses settings that only the other knows.
+    pub fn message_setting(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.message_settings.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// The same for the WebSocket instances alone.
+    pub fn websocket_setting(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.websocket_settings.push((name.to_owned(), value.into()));
+        self
+    }
+
     /// Starts everything and waits until each server is ready.
     ///
     /// # Panics
@@ -88,8 +110,10 @@ impl Builder {
         let settings: Vec<_> = common.into_iter().chain(self.settings).collect();
 
         // The demo page names the instances, so their addresses have to be known first.
-        let mut websocket_servers = launch_all(Kind::WebSocket, self.websocket_servers, &settings, folder.path()).await;
-        let mut of_message_servers = settings;
+        let of_websocket_servers = [settings.clone(), self.websocket_settings].concat();
+        let mut websocket_servers =
+            launch_all(Kind::WebSocket, self.websocket_servers, &of_websocket_servers, folder.path()).await;
+        let mut of_message_servers = [settings, self.message_settings].concat();
         if self.demo {
             let urls: Vec<_> = websocket_servers.iter().map(Server::websocket_url).collect();
             of_message_servers.push(("CHAT_DEMO_ENABLED".to_owned(), "true".to_owned()));

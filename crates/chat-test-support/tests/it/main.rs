@@ -1,8 +1,20 @@
-//! The fixtures do what the other tests rely on.
+//! The fixtures do what the other tests rely on, and the whole system, as real processes, keeps its promises.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod postgres;
 mod proxy;
 mod redis;
 mod wait;
+
+mod scene;
+mod stock;
+
+mod admission;
+mod bounds;
+mod bus;
+mod everyone;
+mod frames;
+mod membership;
+mod reset;
+mod seam;

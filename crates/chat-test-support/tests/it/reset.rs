@@ -1,0 +1,66 @@
+//! Positions that cannot be resumed.
+
+use chat_test_support::system::{Storage, System};
+use rstest::rstest;
+use serde_json::json;
+
+use crate::scene::Scene;
+
+#[rstest]
+#[case::sqlite(Storage::Sqlite)]
+#[case::postgres(Storage::Postgres)]
+#[tokio::test]
+async fn another_epoch_resets_and_goes_on_live(#[case] storage: Storage) {
+    let scene = Scene::start(System::builder().storage(storage)).await;
+    for number in 0..3 {
+        scene.alice.api.send(scene.channel, &number.to_string()).await;
+    }
+    let mut stock = crate::stock::Stock::sign_in(&scene.url(), &scene.bob.token).await;
+    let wish = json!({"channelId": scene.channel, "afterSeq": 1, "epoch": uuid::Uuid::new_v4()});
+    stock.send(json!({"type": "SUBSCRIBE", "id": 1, "channels": [wish]})).await;
+
+    let reset = stock.expect("RESET").await;
+    let subscribed = stock.expect("SUBSCRIBED").await;
+    assert_eq!((&reset["reason"], &reset["oldestSeq"]), (&json!("EPOCH_CHANGED"), &json!(1)));
+    assert_eq!((&reset["headSeq"], &reset["epoch"]), (&subscribed["headSeq"], &subscribed["epoch"]));
+    assert_eq!(subscribed["replayed"], 0);
+
+    scene.alice.api.send(scene.channel, "live").await;
+    assert_eq!(stock.expect("MESSAGE").await["seq"], reset["headSeq"].as_u64().unwrap() + 1);
+}
+
+#[rstest]
+#[case::sqlite(Storage::Sqlite)]
+#[case::postgres(Storage::Postgres)]
+#[tokio::test]
+async fn more_than_is_replayed_resets(#[case] storage: Storage) {
+    let builder = System::builder().storage(storage).websocket_setting("CHAT_LIMITS_REPLAY_EVENTS", "20");
+    let scene = Scene::start(builder).await;
+    for number in 0..25 {
+        scene.alice.api.send(scene.channel, &number.to_string()).await;
+    }
+    let mut stock = crate::stock::Stock::sign_in(&scene.url(), &scene.bob.token).await;
+    stock.subscribe_after(scene.channel, 1).await;
+    let reset = stock.expect("RESET").await;
+    assert_eq!(reset["reason"], "TOO_MANY");
+    let head = reset["headSeq"].as_u64().unwrap();
+    assert_eq!(stock.expect("SUBSCRIBED").await["headSeq"], head);
+
+    // As many as are replayed still come one by one.
+    stock.subscribe_after(scene.channel, head - 20).await;
+    for seq in head - 19..=head {
+        assert_eq!(stock.expect("MESSAGE").await["seq"], seq);
+    }
+    let subscribed = stock.expect("SUBSCRIBED").await;
+    assert_eq!((&subscribed["replayed"], &subscribed["headSeq"]), (&json!(20), &json!(head)));
+}
+
+#[tokio::test]
+async fn a_position_that_the_log_has_not_reached_resets() {
+    let scene = Scene::start(System::builder()).await;
+    let mut stock = crate::stock::Stock::sign_in(&scene.url(), &scene.bob.token).await;
+    stock.subscribe_after(scene.channel, 1_000).await;
+    let reset = stock.expect("RESET").await;
+    assert_eq!(reset["reason"], "EPOCH_CHANGED");
+    assert_eq!(stock.expect("SUBSCRIBED").await["headSeq"], reset["headSeq"]);
+}
