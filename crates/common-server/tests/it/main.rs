@@ -1,1 +1,6 @@
-//! Integration tests.
+//! The plumbing on real sockets.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a helper that cannot do its work fails the test")]
+
+mod http;
+mod management;
