@@ -21,6 +21,8 @@ pub use subscriber::RedisSubscriber;
 
 use super::BusError;
 
+/// Redis Cluster is not among them: its sharded pub/sub is another thing.
+const SCHEMES: [&str; 4] = ["redis", "rediss", "redis-sentinel", "rediss-sentinel"];
 /// A shorter timeout would take a busy Redis for a dead one.
 const MIN_TIMEOUT: Duration = Duration::from_millis(100);
 /// The client's own default, which loses payloads in every burst.
@@ -72,18 +74,13 @@ impl RedisConfig {
     }
 
     fn builder(&self) -> Result<Builder, BusError> {
-        let mut config = Config::from_url(self.url.expose_secret())
-            // The library's text may quote the URL, and with it the password.
-            .map_err(|_| {
-                BusError::Address(
-                    "the Redis URL cannot be read: expected redis://, rediss:// or redis-sentinel://".into(),
-                )
-            })?;
-        if config.server.is_clustered() {
-            return Err(BusError::Address(
-                "Redis Cluster is not supported: name a standalone Redis or Sentinels".into(),
-            ));
+        let url = self.url.expose_secret();
+        let scheme = url.split("://").next().unwrap_or_default();
+        if !SCHEMES.contains(&scheme) {
+            return Err(BusError::Address(format!("redis.url must begin with one of {SCHEMES:?}, each with ://")));
         }
+        // The library's text may quote the URL, and with it the password.
+        let mut config = Config::from_url(url).map_err(|_| BusError::Address("redis.url cannot be read".to_owned()))?;
         // RESP3 tells replies from pushes, so that PING is a fence behind SUBSCRIBE.
         config.version = RespVersion::RESP3;
         // A server starts while Redis is away, and says so in its readiness.

@@ -4,9 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use fred::{
     clients::Client,
+    error::Error,
     interfaces::{ClientLike, EventInterface, PubsubInterface},
+    types::config::Server,
 };
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::{
+    sync::broadcast::Receiver,
+    time::{Instant, MissedTickBehavior},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -26,6 +31,8 @@ pub(super) struct Keeper {
     interests: Arc<Interests>,
     sink: Arc<Sink>,
     timeout: Duration,
+    reconnected: Receiver<Server>,
+    errors: Receiver<(Error, Option<Server>)>,
     state: State,
 }
 
@@ -41,20 +48,19 @@ enum State {
 
 impl Keeper {
     pub(super) fn new(client: Client, interests: Arc<Interests>, sink: Arc<Sink>, timeout: Duration) -> Self {
-        Self { client, interests, sink, timeout, state: State::Connecting }
+        let (reconnected, errors) = (client.reconnect_rx(), client.error_rx());
+        Self { client, interests, sink, timeout, reconnected, errors, state: State::Connecting }
     }
 
     pub(super) async fn run(mut self, stop: CancellationToken) {
-        let mut reconnected = self.client.reconnect_rx();
-        let mut errors = self.client.error_rx();
         let mut heartbeat = tokio::time::interval(HEARTBEAT);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             // Of these receivers only the fact that something came matters, so a lag is as good as a value.
             tokio::select! {
                 () = stop.cancelled() => break,
-                _ = reconnected.recv() => self.restore().await,
-                error = errors.recv() => self.lose(&error.map_or_else(|_| "many errors".into(), |(error, _)| error.to_string())),
+                _ = self.reconnected.recv() => self.restore().await,
+                _ = self.errors.recv() => self.beat().await,
                 _ = heartbeat.tick() => self.beat().await,
                 () = self.interests.changed() => self.follow().await,
             }
@@ -67,6 +73,9 @@ impl Keeper {
     async fn restore(&mut self) {
         let was = self.state;
         self.lose("the connection was replaced");
+        // What was told before this is mended by it.
+        self.reconnected = self.reconnected.resubscribe();
+        self.errors = self.errors.resubscribe();
         self.interests.with(|table| table.set_all_unheard());
         if let Err(reason) = self.subscribe_pending().await {
             warn!(bus.reason = reason, "subscribing failed, trying again");

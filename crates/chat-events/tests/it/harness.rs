@@ -1,0 +1,122 @@
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use chat_events::{
+    Topic,
+    bus::{
+        Delivery, Interest, Publication, Publisher, Sink, Subscriber,
+        memory::MemoryBus,
+        redis::{RedisConfig, RedisPublisher, RedisSubscriber},
+    },
+};
+use chat_test_support::redis::RedisServer;
+use tokio::sync::mpsc;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// Nothing in these tests takes so long on a machine that works.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const LINGER: Duration = Duration::from_millis(200);
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    Memory,
+    Redis,
+}
+
+/// A bus with one publisher and one subscriber.
+pub(crate) struct Bus {
+    pub(crate) publisher: Arc<dyn Publisher>,
+    pub(crate) subscriber: Arc<dyn Subscriber>,
+    pub(crate) heard: mpsc::Receiver<Delivery>,
+    pub(crate) redis: Option<RedisServer>,
+    stop: CancellationToken,
+}
+
+impl Bus {
+    pub(crate) async fn start(kind: Kind) -> Self {
+        match kind {
+            Kind::Memory => Self::memory(),
+            Kind::Redis => Self::redis(16_384, |_| {}).await,
+        }
+    }
+
+    fn memory() -> Self {
+        let (sink, heard) = sink(|_| {});
+        let bus = Arc::new(MemoryBus::default());
+        let subscriber = bus.subscriber(LINGER, sink);
+        Self { publisher: bus, subscriber, heard, redis: None, stop: CancellationToken::new() }
+    }
+
+    /// `first` sees every delivery on the reading task, before it is queued.
+    pub(crate) async fn redis(receive_buffer: usize, first: impl Fn(&Delivery) + Send + Sync + 'static) -> Self {
+        let server = RedisServer::start().await;
+        let config = RedisConfig {
+            url: server.url().into(),
+            command_timeout: Duration::from_secs(2),
+            linger: LINGER,
+            receive_buffer,
+        };
+        let (sink, heard) = sink(first);
+        let stop = CancellationToken::new();
+        let (subscriber, run) = RedisSubscriber::connect(&config, sink, stop.clone()).unwrap();
+        TaskTracker::new().spawn(run);
+        let publisher: Arc<dyn Publisher> = Arc::new(RedisPublisher::connect(&config).unwrap());
+        let bus = Self { publisher, subscriber: Arc::new(subscriber), heard, redis: Some(server), stop };
+        bus.until_reachable().await;
+        bus
+    }
+
+    pub(crate) async fn until_reachable(&self) {
+        let started = Instant::now();
+        while self.publisher.ping().await.is_err() {
+            assert!(started.elapsed() < DEADLINE, "the bus cannot be reached");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// An interest that is heard.
+    pub(crate) async fn listen(&self, topic: Topic) -> Interest {
+        let interest = self.subscriber.interest(topic);
+        tokio::time::timeout(DEADLINE, interest.heard()).await.expect("the topic is heard in time");
+        interest
+    }
+
+    pub(crate) async fn publish(&self, topic: Topic, texts: impl IntoIterator<Item = String>) {
+        let batch = texts.into_iter().map(|text| Publication { topic, payload: Bytes::from(text) }).collect();
+        self.publisher.publish(batch).await.unwrap();
+    }
+
+    pub(crate) async fn next(&mut self) -> Delivery {
+        tokio::time::timeout(DEADLINE, self.heard.recv()).await.expect("something is heard in time").unwrap()
+    }
+
+    /// The next payload's topic and text.
+    pub(crate) async fn next_text(&mut self) -> (Topic, String) {
+        match self.next().await {
+            Delivery::Payload { topic, payload } => (topic, String::from_utf8(payload.to_vec()).unwrap()),
+            interrupted @ Delivery::Interrupted(_) => panic!("expected a payload, got {interrupted:?}"),
+        }
+    }
+}
+
+impl Drop for Bus {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+fn sink(first: impl Fn(&Delivery) + Send + Sync + 'static) -> (Sink, mpsc::Receiver<Delivery>) {
+    let (sender, receiver) = mpsc::channel(100_000);
+    let sink = Box::new(move |delivery| {
+        first(&delivery);
+        sender.try_send(delivery).expect("no test hears so much");
+    });
+    (sink, receiver)
+}
+
+pub(crate) fn room(n: u32) -> Topic {
+    Topic::Room(format!("018f4e7a-0000-7000-8000-{n:012}").parse().unwrap())
+}

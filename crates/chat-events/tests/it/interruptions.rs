@@ -1,0 +1,137 @@
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use chat_events::{
+    Topic,
+    bus::{
+        BusError, Delivery, Interruption,
+        redis::{RedisConfig, RedisPublisher},
+    },
+};
+use fred::{
+    prelude::{Builder, Client, ClientLike, Config},
+    types::CustomCommand,
+};
+
+use crate::harness::{Bus, DEADLINE, room};
+
+async fn redis_cli(bus: &Bus, command: &'static str, args: &[&str]) {
+    let url = bus.redis.as_ref().unwrap().url();
+    let client: Client = Builder::from_config(Config::from_url(&url).unwrap()).build().unwrap();
+    client.init().await.unwrap();
+    let args: Vec<_> = args.iter().map(|arg| (*arg).to_owned()).collect();
+    client.custom::<(), _>(CustomCommand::new_static(command, None::<u16>, false), args).await.unwrap();
+    client.quit().await.unwrap();
+}
+
+async fn expect_lost_and_restored(bus: &mut Bus) {
+    assert_eq!(bus.next().await, Delivery::Interrupted(Interruption::Lost));
+    assert_eq!(bus.next().await, Delivery::Interrupted(Interruption::Restored));
+}
+
+async fn expect_heard(bus: &mut Bus, topic: Topic, text: &str) {
+    bus.publish(topic, [text.into()]).await;
+    assert_eq!(bus.next_text().await, (topic, text.to_owned()));
+}
+
+#[tokio::test]
+async fn a_killed_connection_is_told_and_all_topics_are_heard_again() {
+    let mut bus = Bus::redis(16_384, |_| {}).await;
+    let (_one, _two) = (bus.listen(room(1)).await, bus.listen(room(2)).await);
+    for round in 0..5 {
+        redis_cli(&bus, "CLIENT", &["KILL", "TYPE", "pubsub"]).await;
+        expect_lost_and_restored(&mut bus).await;
+        for topic in [room(1), room(2)] {
+            expect_heard(&mut bus, topic, &round.to_string()).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_restarted_redis_is_told_and_heard_again() {
+    let mut bus = Bus::redis(16_384, |_| {}).await;
+    let _interest = bus.listen(room(1)).await;
+    bus.redis.as_mut().unwrap().restart().await;
+    expect_lost_and_restored(&mut bus).await;
+    bus.until_reachable().await;
+    expect_heard(&mut bus, room(1), "after the restart").await;
+}
+
+#[tokio::test]
+async fn publishing_while_redis_is_away_is_an_error_at_once() {
+    let mut bus = Bus::redis(16_384, |_| {}).await;
+    bus.redis.as_mut().unwrap().kill();
+    let refused = tokio::time::timeout(DEADLINE, async {
+        while bus.publisher.ping().await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        bus.publisher.publish(Vec::new()).await.unwrap();
+        let topic = room(1);
+        bus.publisher.publish(vec![chat_events::bus::Publication { topic, payload: "x".into() }]).await
+    });
+    assert!(matches!(refused.await.unwrap(), Err(BusError::Unavailable(_))));
+}
+
+#[tokio::test]
+async fn a_redis_that_hangs_is_noticed() {
+    let mut bus = Bus::redis(16_384, |_| {}).await;
+    let _interest = bus.listen(room(1)).await;
+    bus.redis.as_mut().unwrap().pause();
+    assert_eq!(bus.next().await, Delivery::Interrupted(Interruption::Lost));
+    bus.redis.as_mut().unwrap().resume();
+    assert_eq!(bus.next().await, Delivery::Interrupted(Interruption::Restored));
+    expect_heard(&mut bus, room(1), "awake").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_receive_buffer_that_overruns_is_told() {
+    let gate = Arc::new(AtomicBool::new(true));
+    let held = Arc::clone(&gate);
+    // The reading task stands still at the first payload, as if the machine had no time for it.
+    let mut bus = Bus::redis(32, move |_| {
+        while held.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    })
+    .await;
+    let _interest = bus.listen(room(1)).await;
+    bus.publish(room(1), (0..1_000).map(|n| n.to_string())).await;
+    bus.publisher.ping().await.unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    gate.store(false, Ordering::Relaxed);
+
+    let (mut heard, mut lost) = (0, 0);
+    while heard + lost < 1_000 {
+        match bus.next().await {
+            Delivery::Payload { .. } => heard += 1,
+            Delivery::Interrupted(Interruption::Overrun(count)) => lost += count,
+            other => panic!("unexpected {other:?}"),
+        }
+    }
+    assert!(lost > 0 && heard + lost == 1_000, "heard {heard}, told of {lost} lost");
+}
+
+#[tokio::test]
+async fn foreign_topics_are_skipped() {
+    let mut bus = Bus::redis(16_384, |_| {}).await;
+    let _interest = bus.listen(room(1)).await;
+    redis_cli(&bus, "PUBLISH", &["chat:room:none-of-ours", "x"]).await;
+    redis_cli(&bus, "PUBLISH", &[&room(1).to_string(), "own"]).await;
+    assert_eq!(bus.next_text().await, (room(1), "own".into()));
+}
+
+#[test]
+fn bad_addresses_are_named_without_their_password() {
+    for url in ["http://127.0.0.1", "redis-cluster://:secret-word@127.0.0.1:1", "nonsense secret-word"] {
+        let config = RedisConfig { url: url.into(), ..RedisConfig::default() };
+        let Err(error) = RedisPublisher::connect(&config) else { panic!("{url} was taken") };
+        assert!(matches!(error, BusError::Address(_)));
+        assert!(!error.to_string().contains("secret-word"), "{error}");
+        assert!(!serde_json::to_string(&config).unwrap().contains("secret-word"));
+    }
+}
