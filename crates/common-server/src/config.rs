@@ -17,14 +17,14 @@ mod sources;
 mod tests;
 
 pub use error::{BAD_CONFIGURATION, ConfigError};
-pub use fields::{comma_list, secret, secret_url, secret_url_option};
+pub use fields::comma_list;
 pub use humantime_serde as duration;
 pub use sections::{ManagementConfig, ProcessConfig};
 
 use crate::ServerInfo;
 use arguments::Arguments;
 
-/// The whole configuration of a server. Its `Serialize` must mask secrets, see [`secret`] and [`secret_url`].
+/// The whole configuration of a server. It is printed as its `Serialize` shows it, so that must mask secrets.
 pub trait Settings: Serialize + DeserializeOwned {
     /// Checks what a single field cannot say of itself, such as bounds.
     ///

@@ -1,35 +1,6 @@
-//! How fields are read and shown.
+//! How fields are read.
 
-use common_logging::{MASK, mask_url};
-use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Deserializer, Serializer};
-
-/// `serialize_with`: shows only whether there is a secret.
-///
-/// # Errors
-/// Those of the serializer.
-pub fn secret<S: Serializer>(secret: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(if secret.expose_secret().is_empty() { "" } else { MASK })
-}
-
-/// `serialize_with`: shows a URL without its password.
-///
-/// # Errors
-/// Those of the serializer.
-pub fn secret_url<S: Serializer>(url: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&mask_url(url.expose_secret()))
-}
-
-/// `serialize_with`: shows a URL without its password, if there is one.
-///
-/// # Errors
-/// Those of the serializer.
-pub fn secret_url_option<S: Serializer>(url: &Option<SecretString>, serializer: S) -> Result<S::Ok, S::Error> {
-    match url {
-        Some(url) => serializer.serialize_some(&mask_url(url.expose_secret())),
-        None => serializer.serialize_none(),
-    }
-}
+use serde::{Deserialize, Deserializer};
 
 /// `deserialize_with`: a list, or one text with commas as the environment has it.
 ///

@@ -1,7 +1,8 @@
 use std::{net::SocketAddr, time::Duration};
 
+use common_logging::{MASK, mask_url};
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
+use serde::{Deserialize, Serializer};
 
 use super::*;
 
@@ -50,12 +51,20 @@ enum Mode {
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 struct Database {
-    #[serde(serialize_with = "secret_url")]
+    #[serde(serialize_with = "masked_url")]
     url: SecretString,
-    #[serde(serialize_with = "secret_url_option")]
-    replica_url: Option<SecretString>,
-    #[serde(serialize_with = "super::secret")]
+    #[serde(serialize_with = "masked_url")]
+    replica_url: SecretString,
+    #[serde(serialize_with = "masked")]
     password: SecretString,
+}
+
+fn masked<S: Serializer>(_: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(MASK)
+}
+
+fn masked_url<S: Serializer>(url: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&mask_url(url.expose_secret()))
 }
 
 impl Settings for Config {
@@ -119,7 +128,7 @@ fn the_environment_wins_over_the_file_and_the_file_over_defaults() {
 #[test]
 fn the_first_underscore_parts_section_and_key() {
     let config = config("", &[("APP_DATABASE_REPLICA_URL", "postgres://replica"), ("APP_HTTP_ORIGINS", "a, b,,c")]);
-    assert_eq!(config.database.replica_url.unwrap().expose_secret(), "postgres://replica");
+    assert_eq!(config.database.replica_url.expose_secret(), "postgres://replica");
     assert_eq!(config.http.origins, ["a", "b", "c"]);
 }
 
