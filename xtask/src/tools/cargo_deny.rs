@@ -19,7 +19,9 @@ pub(crate) fn cargo_deny() -> Outcome<PathBuf> {
     let tool = folder.join("bin/cargo-deny");
     if !tool.is_file() {
         say(format!("building cargo-deny {VERSION} into {} (once)", folder.display()));
-        run(cargo().args(["install", "cargo-deny", "--locked", "--debug", "--version", VERSION, "--root"]).arg(&folder))?;
+        run(cargo()
+            .args(["install", "cargo-deny", "--locked", "--debug", "--version", VERSION, "--root"])
+            .arg(&folder))?;
     }
     Ok(tool)
 }
