@@ -1,5 +1,7 @@
 //! Real servers for tests: nothing here imitates Redis, PostgreSQL or the network, it starts or breaks the real one.
 //!
+//! - [`browser::Browser`]: a real Chromium.
+//! - [`node::Node`]: a JavaScript program.
 //! - [`redis::RedisServer`]: an own Redis process per test, which can be killed, restarted and frozen.
 //! - [`postgres::Database`]: a fresh database per test, dropped at the end.
 //! - [`proxy::TcpProxy`]: a TCP forwarder that takes a client offline on demand.
@@ -10,8 +12,10 @@
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a fixture that cannot do its work fails the test")]
 
+pub mod browser;
 mod environment;
 pub mod http_api;
+pub mod node;
 mod port;
 pub mod postgres;
 mod process;

@@ -13,7 +13,9 @@ export function openDialog(title, content, onClose) {
   dialog.replaceChildren(h("header", { class: "dialog-head" }, h("h2", { id: "dialog-title" }, title), close), content);
   dialog.onclose = () => onClose?.();
   // A click beside the dialog closes it.
-  dialog.onclick = (event) => event.target === dialog && closeDialog();
+  dialog.onclick = (event) => {
+    if (event.target === dialog) closeDialog();
+  };
   if (!dialog.open) dialog.showModal();
   const first = dialog.querySelector("[autofocus], input:checked") ?? dialog.querySelector("input, .button");
   first?.focus();

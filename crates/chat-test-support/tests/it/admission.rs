@@ -76,9 +76,8 @@ async fn frames_before_auth_are_refused_and_silence_ends_with_4003() {
 
 #[tokio::test]
 async fn a_token_that_expires_ends_its_session_and_a_renewed_one_does_not() {
-    let builder = System::builder()
-        .websocket_setting("CHAT_LIMITS_HEARTBEAT", "500ms")
-        .websocket_setting("CHAT_AUTH_LEEWAY", "0s");
+    let builder =
+        System::builder().websocket_setting("CHAT_LIMITS_HEARTBEAT", "1s").websocket_setting("CHAT_AUTH_LEEWAY", "0s");
     let mut scene = Scene::start(builder).await;
     let brief = tokens::issue_for(scene.system.secret(), "bob", &[Role::User], 4);
 
@@ -87,10 +86,14 @@ async fn a_token_that_expires_ends_its_session_and_a_renewed_one_does_not() {
     renewed.send(json!({"type": "AUTH", "token": scene.bob.token})).await;
     renewed.expect("HELLO").await;
 
-    // Read side by side, so that both answer the pings.
-    let (code, ()) = tokio::join!(left.close_code(), async {
-        renewed.subscribe(scene.channel).await;
-    });
+    renewed.subscribe(scene.channel).await;
+
+    // Read side by side, so that all of them answer the pings.
+    let code = tokio::select! {
+        code = left.close_code() => code,
+        frame = renewed.next() => panic!("{frame:?}"),
+        frame = scene.witness.next() => panic!("{frame:?}"),
+    };
     assert_eq!(code, Some(4004));
     scene.goes_on().await;
     renewed.until("MESSAGE").await;

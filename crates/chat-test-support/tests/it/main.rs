@@ -12,9 +12,12 @@ mod stock;
 
 mod admission;
 mod bounds;
+mod browser;
 mod bus;
+mod demo;
 mod everyone;
 mod frames;
+mod javascript;
 mod membership;
 mod reset;
 mod seam;

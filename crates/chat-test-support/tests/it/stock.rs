@@ -1,14 +1,17 @@
 //! A stock WebSocket client that knows nothing but the documented frames: it repairs nothing and hides nothing.
 
+use std::io::{self, Cursor, Read, Write};
 use std::time::Duration;
 
 use chat_domain::ChannelId;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_tungstenite::tungstenite::{Error, Message, WebSocket};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
 /// Far beyond what a loaded machine needs; only a failing test waits that long.
@@ -118,6 +121,22 @@ impl Stock {
         }
     }
 
+    /// Reads to the end without a word: answers to the pings of a server that has left would reset the connection, and
+    /// with it what is still to be read.
+    pub(crate) async fn close_code_without_answers(self) -> Option<u16> {
+        let mut stream = self.socket.into_inner();
+        let mut bytes = Vec::new();
+        timeout(DEADLINE, stream.read_to_end(&mut bytes)).await.expect("an end in time").unwrap();
+        let mut frames = WebSocket::from_raw_socket(Recorded(Cursor::new(bytes)), Role::Client, None);
+        loop {
+            match frames.read() {
+                Ok(Message::Close(frame)) => return frame.map(|frame| frame.code.into()),
+                Ok(_) => {}
+                Err(_) => return None,
+            }
+        }
+    }
+
     /// Subscribes from now on and waits for the confirmation.
     pub(crate) async fn subscribe(&mut self, channel: ChannelId) -> Value {
         self.send(json!({"type": "SUBSCRIBE", "id": "s", "channels": [{"channelId": channel}]})).await;
@@ -128,5 +147,24 @@ impl Stock {
     pub(crate) async fn subscribe_after(&mut self, channel: ChannelId, seq: u64) {
         let wish = json!({"channelId": channel, "afterSeq": seq});
         self.send(json!({"type": "SUBSCRIBE", "id": "s", "channels": [wish]})).await;
+    }
+}
+
+/// What a server has sent; nothing can be answered any more.
+struct Recorded(Cursor<Vec<u8>>);
+
+impl Read for Recorded {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        Read::read(&mut self.0, buffer)
+    }
+}
+
+impl Write for Recorded {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        Ok(buffer.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
