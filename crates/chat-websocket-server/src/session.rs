@@ -154,7 +154,12 @@ impl Session {
             received = self.socket.receive() => {
                 let received = received?;
                 self.heartbeat.alive();
-                self.receive(received).await
+                let obeyed = self.receive(received).await;
+                if obeyed.is_err() {
+                    // Who is sent away is told all the answers that led there; if that fails, it is gone already.
+                    let _ = self.send_waiting().await;
+                }
+                obeyed
             }
             () = tokio::time::sleep_until(deadline) => self.tick().await,
             () = self.context.drain.cancelled(), if self.leaves_at.is_none() => {

@@ -38,12 +38,14 @@ impl Replay {
                 self.give_up();
                 return;
             };
-            if !self.session.outbox.has_space().await {
-                return;
+            for event in events {
+                // One by one: a page of long messages is more than a whole outbox holds.
+                if !self.session.outbox.has_space().await {
+                    return;
+                }
+                self.session.outbox.push(event.frame);
+                after = event.seq;
             }
-            let sent = events.len() as u64;
-            self.session.outbox.push_all(events.into_iter().map(|event| event.frame));
-            after += sent;
         }
         let caught_up = Control::CaughtUp { session_id: self.session.id, replay: self.number, after };
         if room.control(caught_up).is_err() {
