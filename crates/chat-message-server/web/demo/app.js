@@ -58,7 +58,8 @@ async function enter(config, name) {
   });
   byId("skip").addEventListener("click", (event) => {
     event.preventDefault();
-    room.focus();
+    if (room.channelId) room.focus();
+    else byId("create").focus();
   });
   addEventListener("hashchange", route);
   session.addEventListener("channels", () => {

@@ -1,6 +1,6 @@
 // How the connection is, and what can be done about it.
 
-import { byId, h, icon, setText } from "./dom.js";
+import { announce, byId, h, icon, setText } from "./dom.js";
 import { closeDialog, openDialog } from "./dialog.js";
 
 const NAMES = { connecting: "Connecting", online: "Online", offline: "Offline", closed: "Offline" };
@@ -9,6 +9,8 @@ export class Connection {
   #chat;
   #instances;
   #countdown;
+  /** What screen readers were told last. */
+  #announced = "";
 
   constructor(session) {
     this.#chat = session.chat;
@@ -29,6 +31,7 @@ export class Connection {
     clearInterval(this.#countdown);
     const { state, url, retryAt, error } = this.#chat.state;
     byId("connection").dataset.state = state;
+    if (state !== "connecting" && NAMES[state] !== this.#announced) announce((this.#announced = NAMES[state]));
     setText(byId("connection-text"), NAMES[state]);
     setText(byId("connection-instance"), state === "online" || state === "connecting" ? this.#nameOf(url) : "");
     document.body.dataset.connection = state;

@@ -53,11 +53,12 @@ export function avatar(name, iconName) {
 export function reconcile(parent, entries, keyOf, create, update) {
   const focused = /** @type {HTMLElement | null} */ (document.activeElement);
   const old = new Map([...parent.children].map((child) => [/** @type {any} */ (child).key, child]));
+  const staying = new Set(entries.map(keyOf));
+  for (const [key, element] of old) if (!staying.has(key)) element.remove();
   let next = parent.firstElementChild;
   for (const entry of entries) {
     const key = keyOf(entry);
     let element = /** @type {any} */ (old.get(key));
-    old.delete(key);
     if (!element) {
       element = create(entry);
       element.key = key;
@@ -66,7 +67,6 @@ export function reconcile(parent, entries, keyOf, create, update) {
     if (element === next) next = next.nextElementSibling;
     else parent.insertBefore(element, next);
   }
-  for (const element of old.values()) element.remove();
   if (focused && focused !== document.activeElement && parent.contains(focused)) focused.focus({ preventScroll: true });
 }
 

@@ -37,7 +37,7 @@ export class Session extends EventTarget {
     this.chat.on("signal", (signal) => this.#onSignal(signal));
     this.chat.on("state", ({ state }) => {
       // Signals are not replayed: what changed meanwhile is asked for.
-      if (state === "online" && this.#wasOnline) this.loadChannels();
+      if (state === "online" && this.#wasOnline) this.loadChannels().catch(() => {});
       this.#wasOnline ||= state === "online";
     });
   }

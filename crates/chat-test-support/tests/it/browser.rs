@@ -163,6 +163,54 @@ async fn the_page_moves_on_when_its_instance_dies_and_comes_back_when_all_were_d
 }
 
 #[tokio::test]
+async fn the_instance_can_be_chosen_and_is_kept() {
+    let stage = Stage::set().await;
+    let bob = stage.page_of("bob", 2).await;
+    bob.click("#connection").await;
+    bob.click("#dialog .choice:nth-of-type(1) input").await;
+    bob.until("document.querySelector('#connection-instance').textContent === 'Instance 1'").await;
+    bob.until(IS_ONLINE).await;
+    stage.say(&stage.alice, "hello on the other side").await;
+    shows(&bob, "hello on the other side").await;
+}
+
+#[tokio::test]
+async fn a_message_that_could_not_be_sent_stays_and_can_be_sent_again() {
+    let mut stage = Stage::set().await;
+    let bob = stage.page_of("bob", 2).await;
+    stage.system.message_server(0).kill();
+    bob.element("#composer-text").await.send_keys(&format!("is anybody there?{ENTER}")).await.unwrap();
+    bob.until("document.querySelector('.message.pending')").await;
+    bob.until("document.querySelector('.message.failed')").await;
+
+    stage.system.message_server(0).restart().await;
+    bob.click(".message.failed .link-button").await;
+    bob.until("document.querySelector('.message.own:not(.failed, .pending)')").await;
+    assert_eq!(messages(&bob).await, ["is anybody there?"]);
+    let events = stage.alice.api.events(stage.channel, 0, 100).await;
+    assert_eq!(events.iter().filter(|event| event["type"] == "MESSAGE").count(), 1);
+}
+
+#[tokio::test]
+async fn a_closed_channel_is_read_only_and_a_lost_one_disappears() {
+    let stage = Stage::set().await;
+    let lost = stage.alice.api.create_channel("PRIVATE", "Secret", &[stage.bob.id]).await;
+    let bob = stage.page_of("bob", 2).await;
+    stage.say(&stage.alice, "last words").await;
+    shows(&bob, "last words").await;
+
+    let path = format!("/api/v1/channels/{}", stage.channel);
+    assert_eq!(stage.alice.api.call(reqwest::Method::DELETE, &path, None).await.status, 204);
+    bob.until("document.querySelector('#composer').hidden && !document.querySelector('#cannot-write').hidden").await;
+    assert_eq!(messages(&bob).await, ["last words"]);
+
+    open_channel(&bob, lost).await;
+    stage.alice.api.remove_member(lost, stage.bob.id).await;
+    bob.until("document.querySelectorAll('.channel').length === 1 && document.querySelector('#conversation').hidden")
+        .await;
+}
+
+#[tokio::test]
 async fn older_messages_are_loaded_on_the_way_up_and_the_view_stays_where_it_is() {
     let stage = Stage::set().await;
     for text in numbered("line", 0..120) {
