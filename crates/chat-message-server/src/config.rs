@@ -60,6 +60,8 @@ impl Default for Config {
 impl Settings for Config {
     fn check(&self) -> Result<(), ConfigError> {
         self.auth.check().map_err(|error| ConfigError::invalid(&error))?;
+        self.database.check().map_err(|error| ConfigError::invalid(&error))?;
+        self.database.check().map_err(|error| ConfigError::invalid(&error))?;
         self.redis.check().map_err(|error| ConfigError::invalid(&error))?;
         self.http.check()?;
         self.limits.check()
@@ -232,6 +234,8 @@ mod tests {
             ("CHAT_HTTP_ALLOWED_ORIGINS", "https://a.example/", "http.allowed_origins"),
             ("CHAT_LIMITS_APPEND_QUEUE", "0", "limits.append_queue"),
             ("CHAT_LIMITS_BURST", "0", "limits.burst"),
+            ("CHAT_DATABASE_URL", "mysql://db/chat", "database.url"),
+            ("CHAT_REDIS_COMMAND_TIMEOUT", "1ms", "redis.command_timeout"),
             ("CHAT_HTTP_LISTN", "127.0.0.1:0", "http.listn"),
         ];
         for (name, value, key) in cases {

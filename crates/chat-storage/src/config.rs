@@ -43,6 +43,25 @@ impl Default for DatabaseConfig {
 }
 
 impl DatabaseConfig {
+    /// Are the values within their bounds?
+    ///
+    /// # Errors
+    /// The first key whose value is not allowed, and what is.
+    pub fn check(&self) -> Result<(), OpenError> {
+        if self.max_connections == 0 {
+            return Err(OpenError::Config("database.max_connections = 0; allowed: at least 1"));
+        }
+        match (self.scheme(), &self.replica_url) {
+            ("sqlite", Some(_)) => Err(OpenError::Config("database.replica_url is for PostgreSQL only")),
+            ("sqlite" | "postgres" | "postgresql", _) => Ok(()),
+            _ => Err(OpenError::Config("database.url is not allowed; allowed: sqlite://… or postgres://…")),
+        }
+    }
+
+    fn scheme(&self) -> &str {
+        self.url.expose_secret().split(':').next().unwrap_or_default()
+    }
+
     /// The longest that one call may take, whatever happens: the wait for a connection, and time for two slow statements.
     pub(crate) fn call_timeout(&self) -> Duration {
         self.acquire_timeout.saturating_add(self.statement_timeout.saturating_mul(2))
@@ -55,16 +74,11 @@ impl DatabaseConfig {
 /// # Errors
 /// When the configuration makes no sense, the store cannot be reached, or its schema is of a newer version.
 pub async fn open(config: &DatabaseConfig) -> Result<Arc<dyn Storage>, OpenError> {
-    if config.max_connections == 0 {
-        return Err(OpenError::Config("database.max_connections must be at least 1"));
+    config.check()?;
+    if config.scheme() == "sqlite" {
+        return Ok(Arc::new(SqliteStorage::open(config).await?));
     }
-    let scheme = config.url.expose_secret().split(':').next().unwrap_or_default();
-    match (scheme, &config.replica_url) {
-        ("sqlite", None) => Ok(Arc::new(SqliteStorage::open(config).await?)),
-        ("sqlite", Some(_)) => Err(OpenError::Config("database.replica_url is for PostgreSQL only")),
-        ("postgres" | "postgresql", _) => Ok(Arc::new(PostgresStorage::open(config).await?)),
-        _ => Err(OpenError::Config("database.url must begin with sqlite:// or postgres://")),
-    }
+    Ok(Arc::new(PostgresStorage::open(config).await?))
 }
 
 /// Why a store could not be opened. Shows no secret.
@@ -147,6 +161,19 @@ mod tests {
         let shown = format!("{config:?} {}", serde_json::to_string(&config).unwrap());
         assert!(!shown.contains("hunter"), "{shown}");
         assert!(shown.contains(r#""acquire_timeout":"5s""#), "{shown}");
+    }
+
+    #[test]
+    fn values_have_bounds() {
+        assert!(DatabaseConfig::default().check().is_ok());
+        let refused = [
+            DatabaseConfig { max_connections: 0, ..DatabaseConfig::default() },
+            DatabaseConfig { url: "mysql://db/chat".into(), ..DatabaseConfig::default() },
+            DatabaseConfig { replica_url: Some("postgres://db/chat".into()), ..DatabaseConfig::default() },
+        ];
+        for config in refused {
+            assert!(matches!(config.check(), Err(OpenError::Config(_))), "{config:?}");
+        }
     }
 
     #[test]

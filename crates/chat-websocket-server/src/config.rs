@@ -49,6 +49,7 @@ impl Default for Config {
 impl Settings for Config {
     fn check(&self) -> Result<(), ConfigError> {
         self.auth.check().map_err(|error| ConfigError::invalid(&error))?;
+        self.database.check().map_err(|error| ConfigError::invalid(&error))?;
         self.redis.check().map_err(|error| ConfigError::invalid(&error))?;
         self.limits.check()
     }
