@@ -130,10 +130,9 @@ const fn refused(refusal: &Refusal) -> StatusCode {
         Refusal::ChannelNotFound | Refusal::UserNotFound(_) | Refusal::ReplyTargetNotFound => StatusCode::NOT_FOUND,
         Refusal::NotAMember | Refusal::UserNotActive(_) | Refusal::RoleTooLow => StatusCode::FORBIDDEN,
         Refusal::ClientMessageIdReused | Refusal::StatusTransition { .. } => StatusCode::CONFLICT,
-        Refusal::ChannelInactive
-        | Refusal::TargetNotActive(_)
-        | Refusal::DirectIsFixed
-        | Refusal::OwnerCannotLeave => StatusCode::UNPROCESSABLE_ENTITY,
+        Refusal::ChannelInactive | Refusal::TargetNotActive(_) | Refusal::DirectIsFixed | Refusal::OwnerCannotLeave => {
+            StatusCode::UNPROCESSABLE_ENTITY
+        }
     }
 }
 

@@ -31,14 +31,16 @@ const PREFLIGHT_AGE: Duration = Duration::from_secs(600);
 
 /// Puts the layers around the routes. The last one added sees a request first.
 pub(crate) fn around(router: Router, config: &HttpConfig, metrics: Arc<Metrics>, clock: Arc<dyn Clock>) -> Router {
-    router
+    let mut router = router
         .fallback(async || ApiError::RouteNotFound)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .layer(DefaultBodyLimit::max(config.max_body))
         .layer(middleware::from_fn_with_state(config.request_timeout, bound))
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(cors(config))
-        .layer(middleware::from_fn_with_state(Tracing { metrics, clock }, trace))
+        .layer(CatchPanicLayer::custom(panicked));
+    if !config.allowed_origins.is_empty() {
+        router = router.layer(cors(config));
+    }
+    router.layer(middleware::from_fn_with_state(Tracing { metrics, clock }, trace))
 }
 
 /// Gives up on a request after its time. What it had queued is carried out all the same.
@@ -50,7 +52,6 @@ async fn bound(State(most): State<Duration>, request: Request, next: Next) -> Re
 }
 
 /// The panic itself was logged where it happened.
-#[expect(clippy::needless_pass_by_value, reason = "the signature that the layer asks for")]
 fn panicked(_panic: Box<dyn Any + Send>) -> Response {
     ApiError::Internal.into_response()
 }

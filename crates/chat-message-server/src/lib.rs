@@ -10,10 +10,10 @@
 mod accounts;
 mod app;
 mod appender;
-mod assets;
 pub mod config;
 mod cursor;
 mod demo;
+mod docs;
 mod error;
 mod extract;
 mod layers;

@@ -16,7 +16,7 @@ use tokio::{
 /// How long the start waits for Redis, so that what is sent first is published too. Then it goes on without.
 const REDIS_PATIENCE: Duration = Duration::from_secs(2);
 const REDIS_POLL: Duration = Duration::from_millis(10);
-/// How long backends may take to close.
+/// How long the backends may take to close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[tokio::main]

@@ -10,10 +10,7 @@
 //! | `chat_publish_failures_total` | – | publications that may not have gone out |
 //! | `chat_publish_queue_depth` | – | publications that wait |
 
-use std::{
-    sync::atomic::AtomicI64,
-    time::Duration,
-};
+use std::{sync::atomic::AtomicI64, time::Duration};
 
 use axum::http::{Method, StatusCode};
 use prometheus_client::{
@@ -72,11 +69,7 @@ impl Metrics {
         );
         registry.register("chat_append_batch_size", "Commands in one commit", metrics.append_batch.clone());
         registry.register("chat_append_duration_seconds", "Time of one commit", metrics.append_duration.clone());
-        registry.register(
-            "chat_append_queue_depth",
-            "Commands that wait for a commit",
-            metrics.append_queue.clone(),
-        );
+        registry.register("chat_append_queue_depth", "Commands that wait for a commit", metrics.append_queue.clone());
         registry.register(
             "chat_publish_failures",
             "Publications that may not have gone out",

@@ -35,10 +35,7 @@ pub(crate) fn head() -> Document {
         .description(Some(include_str!("openapi/about.md")))
         .build();
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
-    document
-        .components
-        .get_or_insert_with(Components::new)
-        .add_security_scheme(BEARER, SecurityScheme::Http(bearer));
+    document.components.get_or_insert_with(Components::new).add_security_scheme(BEARER, SecurityScheme::Http(bearer));
     document.security = Some(vec![SecurityRequirement::new(BEARER, Vec::<String>::new())]);
     document
 }

@@ -12,7 +12,7 @@ use tokio::{net::TcpListener, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    accounts::Accounts, app::App, appender::Appender, assets, config::Config, demo, layers, limits::RequestLimits,
+    accounts::Accounts, app::App, appender::Appender, config::Config, demo, docs, layers, limits::RequestLimits,
     metrics::Metrics, outbox::Outbox, routes,
 };
 
@@ -76,8 +76,7 @@ pub fn serve(
 ) -> Result<(), AuthConfigError> {
     let metrics = Arc::new(Metrics::register(registry));
     let limits = Arc::new(RequestLimits::new(&config.limits));
-    let outbox =
-        Outbox::start(backends.publisher.clone(), metrics.clone(), config.limits.publish_queue, lifecycle);
+    let outbox = Outbox::start(backends.publisher.clone(), metrics.clone(), config.limits.publish_queue, lifecycle);
     let appender = Appender::start(
         backends.storage.clone(),
         outbox.clone(),
@@ -107,7 +106,7 @@ pub fn serve(
 fn router(app: Arc<App>) -> Router {
     let (api, document) = routes::api();
     let pages = if app.demo.enabled { demo::page() } else { Router::new() };
-    api.merge(pages).with_state(app).merge(demo::client()).merge(assets::router(document))
+    api.merge(pages).with_state(app).merge(demo::client()).merge(docs::router(document))
 }
 
 async fn forget_idle(limits: Arc<RequestLimits>, stopping: CancellationToken) {

@@ -44,9 +44,7 @@ pub(crate) fn complete(response: Response, path: &str, trace_id: &TraceId) -> Re
 fn problem(error: &ApiError) -> Problem {
     let problem = Problem::new(error.status(), error.code()).detail(error.to_string());
     match error {
-        ApiError::Unauthenticated(_) => {
-            problem.header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
-        }
+        ApiError::Unauthenticated(_) => problem.header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")),
         ApiError::Invalid(violations) => violations.iter().fold(problem, |problem, violation| {
             problem.error(format!("/{}", violation.field.replace('.', "/")), violation.rule.clone())
         }),

@@ -6,7 +6,10 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
 };
 use common_server::FieldError;
-use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use serde_path_to_error::{Path, Segment, Track};
 
 use crate::error::ApiError;
@@ -62,6 +65,7 @@ pub(crate) fn decode_at<'de, T>(
         serde_path_to_error::Deserializer<'_, '_, &mut serde_json::Deserializer<serde_json::de::StrRead<'de>>>,
     ) -> Result<T, serde_json::Error>,
 ) -> Result<T, ApiError> {
+    must_be_object(json.as_bytes(), prefix)?;
     let mut track = Track::new();
     let mut deserializer = serde_json::Deserializer::from_str(json);
     step(serde_path_to_error::Deserializer::new(&mut deserializer, &mut track))
@@ -69,11 +73,28 @@ pub(crate) fn decode_at<'de, T>(
 }
 
 fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    must_be_object(bytes, "")?;
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let body = serde_path_to_error::deserialize(&mut deserializer)
-        .map_err(|error| undecodable("", error.path(), error.inner()))?;
+    let body = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        // A field may be wrong in what is no JSON further on: then that is what to tell first.
+        must_be_json(bytes).err().unwrap_or_else(|| undecodable("", error.path(), error.inner()))
+    })?;
     deserializer.end().map_err(|error| ApiError::MalformedJson(error.to_string()))?;
     Ok(body)
+}
+
+fn must_be_json(bytes: &[u8]) -> Result<(), ApiError> {
+    serde_json::from_slice::<IgnoredAny>(bytes).map_err(|error| ApiError::MalformedJson(error.to_string()))?;
+    Ok(())
+}
+
+/// Arrays would decode too, as fields in the order of their declaration, which is no promise of the API.
+fn must_be_object(json: &[u8], pointer: &str) -> Result<(), ApiError> {
+    if json.trim_ascii_start().starts_with(b"{") {
+        return Ok(());
+    }
+    must_be_json(json)?;
+    Err(ApiError::InvalidBody(FieldError { pointer: pointer.to_owned(), detail: "must be an object".to_owned() }))
 }
 
 fn undecodable(prefix: &str, path: &Path, error: &serde_json::Error) -> ApiError {
@@ -156,7 +177,8 @@ mod tests {
             (r#"{"count":300,"inner":[]}"#, "/count"),
             (r#"{"inner":[]}"#, "/count"),
             (r#"{"count":1,"inner":[{"a/b~c":true},{"a/b~c":7}]}"#, "/inner/1/a~1b~0c"),
-            ("[]", "/count"),
+            ("[]", ""),
+            (r#"[1, "note", []]"#, ""),
             ("7", ""),
         ];
         for (body, pointer) in cases {
@@ -172,11 +194,20 @@ mod tests {
 
     #[test]
     fn what_is_no_json_is_malformed() {
-        for body in ["", "{", r#"{"count":1,"inner":[]} x"#, "\u{0}", r#"{"count":1,"inner":[],}"#, "\u{feff}{}"] {
+        for body in [
+            "",
+            "{",
+            "{} {}",
+            r#"{"count":"x","#,
+            r#"{"count":1,"inner":[]} x"#,
+            "\u{0}",
+            r#"{"count":1,"inner":[],}"#,
+            "\u{feff}{}",
+        ] {
             let decoded = decode::<Thing>(body.as_bytes());
             assert!(matches!(decoded, Err(ApiError::MalformedJson(_))), "{body:?}: {decoded:?}");
         }
-        assert!(matches!(decode::<String>(b"\"\xff\""), Err(ApiError::MalformedJson(_))));
+        assert!(matches!(decode::<Thing>(b"{\"note\":\"\xff\"}"), Err(ApiError::MalformedJson(_))));
     }
 
     #[test]

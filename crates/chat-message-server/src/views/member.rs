@@ -22,13 +22,13 @@ pub(crate) struct MemberView {
 
 impl MemberView {
     /// The member, by this name.
-    pub(crate) fn new(member: Member, username: String) -> Self {
+    pub(crate) fn new(member: &Member, username: String) -> Self {
         Self { user_id: member.user_id, username, role: member.role, joined_at: member.joined_at }
     }
 }
 
 impl From<ports::MemberView> for MemberView {
     fn from(view: ports::MemberView) -> Self {
-        Self::new(view.member, view.username)
+        Self::new(&view.member, view.username)
     }
 }

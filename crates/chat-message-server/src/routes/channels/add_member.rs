@@ -55,5 +55,5 @@ pub(crate) async fn add_member(
 
     let user = app.storage.user(user_id).await?.ok_or(ApiError::Internal)?;
     let status = if appended.event.is_some() { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((status, Json(MemberView::new(member, user.username))).into_response())
+    Ok((status, Json(MemberView::new(&member, user.username))).into_response())
 }

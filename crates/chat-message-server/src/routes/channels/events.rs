@@ -81,7 +81,7 @@ pub(crate) async fn events(
     let has_next = events.len() > limit as usize;
     events.truncate(limit as usize);
     Ok(Json(EventPage {
-        items: events.into_iter().map(raw).collect::<Result<_, _>>()?,
+        items: events.iter().map(raw).collect::<Result<_, _>>()?,
         head_seq,
         oldest_seq: access.head.oldest_seq,
         epoch: access.head.epoch,
@@ -90,7 +90,7 @@ pub(crate) async fn events(
 }
 
 /// The body untouched.
-fn raw(event: LoggedEvent) -> Result<Box<RawValue>, ApiError> {
+fn raw(event: &LoggedEvent) -> Result<Box<RawValue>, ApiError> {
     serde_json::from_slice(&event.body).map_err(|error| {
         tracing::error!(channel.id = %event.channel_id, event.seq = event.seq, error = %error, "a logged event is not JSON");
         ApiError::Internal

@@ -65,9 +65,7 @@ pub(crate) async fn list(
     let after = query.cursor.as_deref().map(ChannelCursor::decode).transpose()?;
     let limit = query.limit.get();
     let rows = app.storage.channels(caller.id(), query.scope.into(), after, limit).await?;
-    let place = |row: &ChannelSummary| ChannelCursor {
-        updated_at: row.view.channel.updated_at,
-        id: row.view.channel.id,
-    };
+    let place =
+        |row: &ChannelSummary| ChannelCursor { updated_at: row.view.channel.updated_at, id: row.view.channel.id };
     Ok(Json(Page::forward(rows, limit, place)))
 }

@@ -146,6 +146,7 @@ mod tests {
             ("IMAGE", r#"{"imageUrl":"/a","fileSize":-1}"#, "/payload/fileSize"),
             ("FILE", r#"{"fileUrl":"/a","fileName":"a"}"#, "/payload/fileSize"),
             ("TEXT", "null", "/payload"),
+            ("TEXT", r#"["hello"]"#, "/payload"),
         ];
         for (message_type, payload, pointer) in cases {
             let Err(ApiError::InvalidBody(error)) = read(&HeaderMap::new(), &body(message_type, payload, "null"))
