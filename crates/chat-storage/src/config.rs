@@ -51,6 +51,12 @@ impl DatabaseConfig {
         if self.max_connections == 0 {
             return Err(OpenError::Config("database.max_connections = 0; allowed: at least 1"));
         }
+        if self.acquire_timeout.is_zero() {
+            return Err(OpenError::Config("database.acquire_timeout = 0s; allowed: more than nothing"));
+        }
+        if self.statement_timeout.is_zero() {
+            return Err(OpenError::Config("database.statement_timeout = 0s; allowed: more than nothing"));
+        }
         match (self.scheme(), &self.replica_url) {
             ("sqlite", Some(_)) => Err(OpenError::Config("database.replica_url is for PostgreSQL only")),
             ("sqlite" | "postgres" | "postgresql", _) => Ok(()),
