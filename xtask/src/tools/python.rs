@@ -35,7 +35,7 @@ pub(super) fn environment(policy: Policy) -> Outcome<PathBuf> {
         return Ok(folder);
     }
     if !make_environment(&folder) {
-        let packages = Packages { apt: &["python3-venv", "ca-certificates"], dnf: &["python3"], brew: &["python"] };
+        let packages = Packages { apt: &["python3-venv"], dnf: &["python3"], brew: &["python"] };
         install("Python with venv", &packages, policy)?;
         run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
     }

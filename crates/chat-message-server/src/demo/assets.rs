@@ -17,6 +17,7 @@ pub(super) struct Asset {
     body: &'static str,
 }
 
+const STYLE: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// A file of `web/` at a path of the server.
@@ -33,7 +34,7 @@ pub(super) const CLIENT: Asset = asset!("/chat-client.js", SCRIPT, "chat-client.
 pub(super) const PAGE: Asset = asset!("/", "text/html; charset=utf-8", "demo/index.html");
 
 /// What the page loads.
-pub(super) const PAGE_FILES: [Asset; 12] = [
+pub(super) const PAGE_FILES: [Asset; 16] = [
     asset!("/demo/app.js", SCRIPT, "demo/app.js"),
     asset!("/demo/connection.js", SCRIPT, "demo/connection.js"),
     asset!("/demo/dialog.js", SCRIPT, "demo/dialog.js"),
@@ -44,7 +45,11 @@ pub(super) const PAGE_FILES: [Asset; 12] = [
     asset!("/demo/room.js", SCRIPT, "demo/room.js"),
     asset!("/demo/session.js", SCRIPT, "demo/session.js"),
     asset!("/demo/sidebar.js", SCRIPT, "demo/sidebar.js"),
-    asset!("/demo/style.css", "text/css; charset=utf-8", "demo/style.css"),
+    asset!("/demo/style.css", STYLE, "demo/style.css"),
+    asset!("/demo/panes.css", STYLE, "demo/panes.css"),
+    asset!("/demo/conversation.css", STYLE, "demo/conversation.css"),
+    asset!("/demo/dialogs.css", STYLE, "demo/dialogs.css"),
+    asset!("/demo/screens.css", STYLE, "demo/screens.css"),
     asset!("/demo/icon.svg", "image/svg+xml", "demo/icon.svg"),
 ];
 
