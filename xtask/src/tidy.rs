@@ -18,11 +18,13 @@ pub(crate) fn tidy() -> Outcome {
 
     let mut problems = layers::problems(&layers::Graph::from_metadata(&metadata));
     problems.extend(manifests::dependencies_without_reason(&manifest));
-    problems.extend(manifests::members_without_lints(&metadata)?);
+    let members = manifests::members(&metadata)?;
+    problems.extend(manifests::dependencies_without_user(&manifest, &members));
+    problems.extend(manifests::members_without_lints(&members));
     problems.extend(sources::problems()?);
     if !problems.is_empty() {
         return failure(format!("the workspace is not tidy:\n  {}", problems.join("\n  ")));
     }
-    say("tidy: layers, reasons of dependencies, lints, topic names and file lengths are right");
+    say("tidy: layers, shared dependencies, lints, topic names and file lengths are right");
     Ok(())
 }

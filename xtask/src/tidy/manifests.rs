@@ -9,10 +9,9 @@ use crate::outcome::{Outcome, While};
 /// Shared dependencies in the root manifest whose line has no comment right above it. Crates of this workspace need
 /// no reason.
 pub(super) fn dependencies_without_reason(manifest: &str) -> Vec<String> {
-    let section = manifest.lines().skip_while(|line| *line != "[workspace.dependencies]").skip(1);
     let mut problems = Vec::new();
     let mut explained = false;
-    for line in section.take_while(|line| !line.starts_with('[')) {
+    for line in shared_dependencies(manifest) {
         if let Some((name, value)) = line.split_once(" = ").filter(|_| is_entry(line))
             && !explained
             && !value.contains("path = ")
@@ -24,18 +23,43 @@ pub(super) fn dependencies_without_reason(manifest: &str) -> Vec<String> {
     problems
 }
 
+/// Shared dependencies that no member takes.
+pub(super) fn dependencies_without_user(manifest: &str, members: &[Manifest]) -> Vec<String> {
+    let is_used = |name: &str| {
+        let (short, long) = (format!("{name}.workspace = true"), format!("{name} = {{ workspace = true"));
+        members.iter().flat_map(|member| member.text.lines()).any(|line| line == short || line.starts_with(&long))
+    };
+    let entries = shared_dependencies(manifest).filter(|line| is_entry(line)).filter_map(|line| line.split_once(" = "));
+    let unused = entries.filter(|(name, _)| !is_used(name));
+    unused.map(|(name, _)| format!("Cargo.toml: no crate takes the shared dependency {name}")).collect()
+}
+
 /// Members whose manifest does not take over the lints of the workspace.
-pub(super) fn members_without_lints(metadata: &Value) -> Outcome<Vec<String>> {
+pub(super) fn members_without_lints(members: &[Manifest]) -> Vec<String> {
+    let without = members.iter().filter(|member| !inherits_lints(&member.text));
+    without.map(|member| format!("{} does not inherit the lints: [lints] workspace = true", member.path)).collect()
+}
+
+/// A member's manifest.
+pub(super) struct Manifest {
+    path: String,
+    text: String,
+}
+
+/// The manifests of all members, by the output of `cargo metadata`.
+pub(super) fn members(metadata: &Value) -> Outcome<Vec<Manifest>> {
     let members = metadata["workspace_members"].as_array();
     let is_member = |package: &&Value| members.is_some_and(|members| members.contains(&package["id"]));
-    let mut problems = Vec::new();
-    for package in metadata["packages"].as_array().into_iter().flatten().filter(is_member) {
-        let path = package["manifest_path"].as_str().unwrap_or_default();
-        if !inherits_lints(&fs::read_to_string(path).while_doing(path)?) {
-            problems.push(format!("{path} does not inherit the lints: [lints] workspace = true"));
-        }
-    }
-    Ok(problems)
+    let packages = metadata["packages"].as_array().into_iter().flatten().filter(is_member);
+    let paths = packages.filter_map(|package| package["manifest_path"].as_str());
+    paths
+        .map(|path| Ok(Manifest { path: path.to_owned(), text: fs::read_to_string(path).while_doing(path)? }))
+        .collect()
+}
+
+fn shared_dependencies(manifest: &str) -> impl Iterator<Item = &str> {
+    let section = manifest.lines().skip_while(|line| *line != "[workspace.dependencies]").skip(1);
+    section.take_while(|line| !line.starts_with('['))
 }
 
 fn is_entry(line: &str) -> bool {
@@ -70,12 +94,33 @@ mod tests {
 
     #[test]
     fn a_member_without_lints_is_named() {
+        let members = [manifest("with", "[lints]\nworkspace = true\n"), manifest("without", "[package]\n")];
+        assert_eq!(members_without_lints(&members), ["without does not inherit the lints: [lints] workspace = true"]);
+    }
+
+    #[test]
+    fn a_shared_dependency_needs_a_user() {
+        let root =
+            "[workspace.dependencies]\n# Bytes.\nbytes = \"1\"\n# Time.\njiff = \"1\"\n# Runtime.\ntokio = \"1\"\n";
+        let member =
+            manifest("a", "[dependencies]\nbytes.workspace = true\ntokio = { workspace = true, features = [] }\n");
+        let found = dependencies_without_user(root, &[member]);
+        assert_eq!(found, ["Cargo.toml: no crate takes the shared dependency jiff"]);
+    }
+
+    #[test]
+    fn only_members_are_read() {
         let path = std::env::temp_dir().join(format!("xtask-manifest-{}.toml", std::process::id()));
-        fs::write(&path, "[package]\nname = \"a\"\n").unwrap();
+        fs::write(&path, "[package]\n").unwrap();
         let package = |id: &str| serde_json::json!({ "id": id, "manifest_path": path });
         let metadata = serde_json::json!({ "workspace_members": ["a"], "packages": [package("a"), package("other")] });
-        let found = members_without_lints(&metadata).unwrap();
+        let found = members(&metadata).unwrap();
         fs::remove_file(&path).unwrap();
         assert_eq!(found.len(), 1);
+        assert_eq!(found[0].text, "[package]\n");
+    }
+
+    fn manifest(path: &str, text: &str) -> Manifest {
+        Manifest { path: path.to_owned(), text: text.to_owned() }
     }
 }
