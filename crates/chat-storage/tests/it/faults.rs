@@ -5,7 +5,7 @@ use std::time::Duration;
 use chat_domain::ports::StorageError;
 use chat_storage::{DatabaseConfig, open};
 use rstest::rstest;
-use sqlx::{Connection, Executor};
+use sqlx::{AssertSqlSafe, Connection, Executor};
 use tokio::time::{Instant, timeout};
 
 use crate::world::{Kind, World, message_of};
@@ -85,6 +85,53 @@ impl Holder {
             Self::Postgres(connection) => connection.close().await.unwrap(),
         }
     }
+}
+
+/// The batch waits for a row of somebody who then waits for the batch's channel: the database ends the batch's transaction,
+/// which runs again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deadlock_costs_a_retry() {
+    let world = World::new(Kind::Postgres).await;
+    let alice = world.user("alice").await;
+    let group = world.group(alice, &[]).await;
+    let mut other = sqlx::PgConnection::connect(&world.url()).await.unwrap();
+    // The batch is the one to notice, and so the one to be ended.
+    other.execute("SET deadlock_timeout = '60s'").await.unwrap();
+    other.execute("BEGIN").await.unwrap();
+    let insert = format!(
+        "INSERT INTO messages (id, channel_id, seq, sender_id, client_message_id, type, status, content, payload, created_at) \
+         VALUES ('{alice}', '{group}', 1000, '{alice}', 'id-1', 'TEXT', 'SENT', '', '{{}}', 0)"
+    );
+    other.execute(AssertSqlSafe(insert)).await.unwrap();
+
+    let append = world.store.append(vec![world.send_once(group, alice, "hi", "id-1")]);
+    let get_in_the_way = async {
+        wait_until_somebody_waits(&world).await;
+        other.execute("SELECT 1 FROM channels FOR UPDATE").await.unwrap();
+        other.execute("ROLLBACK").await.unwrap();
+    };
+    let (answers, ()) = tokio::join!(append, get_in_the_way);
+
+    assert_eq!(answers.unwrap()[0].as_ref().unwrap().event.as_ref().unwrap().seq, 1);
+    let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
+    wait_until(&world, deadlocks).await;
+}
+
+async fn wait_until_somebody_waits(world: &World) {
+    let waiting =
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    wait_until(world, waiting).await;
+}
+
+/// Waits until a query's number is not 0.
+async fn wait_until(world: &World, query: &'static str) {
+    let mut connection = sqlx::PgConnection::connect(&world.url()).await.unwrap();
+    let wait = async {
+        while sqlx::query_scalar::<_, i64>(query).fetch_one(&mut connection).await.unwrap() == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(Duration::from_secs(20), wait).await.expect(query);
 }
 
 #[tokio::test]

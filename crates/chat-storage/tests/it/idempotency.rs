@@ -56,7 +56,7 @@ async fn one_id_through_two_channels_at_once_wins_once(#[values(Kind::Sqlite, Ki
     assert_eq!(world.assert_no_holes(one).await + world.assert_no_holes(two).await, ROUNDS);
 }
 
-/// Each waits for an id that the other one has just written: the database ends one, which runs again.
+/// Each batch meets the other's ids from the other end.
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn ids_in_opposite_order_do_not_fail_the_batch(#[values(Kind::Sqlite, Kind::Postgres)] kind: Kind) {
