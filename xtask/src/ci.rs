@@ -25,7 +25,16 @@ pub(crate) fn ci(arguments: &Arguments) -> Outcome {
     report.step("typos", || run(Command::new(tools::typos(policy)?).current_dir(root())));
     report.step("deny", deny);
     report.step("clippy", || {
-        run(&mut in_root(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))
+        run(&mut in_root(&[
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--locked",
+            "--keep-going",
+            "--",
+            "-D",
+            "warnings",
+        ]))
     });
     report.step("docs", || {
         run(in_root(&["doc", "--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-D warnings"))
