@@ -51,7 +51,6 @@ impl Peer {
     pub(crate) async fn accept(&self) -> Link {
         let (stream, _) = timeout(DEADLINE, self.0.accept()).await.expect("a connection").unwrap();
         let mut authorization = None;
-        #[expect(clippy::result_large_err, reason = "the signature is the library's")]
         let read_headers = |request: &Request, response: Response| -> Result<Response, ErrorResponse> {
             authorization = request.headers().get("authorization").map(|value| value.to_str().unwrap().to_owned());
             Ok(response)
@@ -70,7 +69,6 @@ impl Peer {
     /// Refuses the next connection before the upgrade.
     pub(crate) async fn refuse(&self, status: u16) {
         let (stream, _) = timeout(DEADLINE, self.0.accept()).await.expect("a connection").unwrap();
-        #[expect(clippy::result_large_err, reason = "the signature is the library's")]
         let refuse = |_: &Request, _: Response| -> Result<Response, ErrorResponse> {
             let mut response = ErrorResponse::new(None);
             *response.status_mut() = StatusCode::from_u16(status).unwrap();

@@ -60,7 +60,7 @@ async fn bad_tokens_in_auth_frames_are_refused_with_4004() {
 
 #[tokio::test]
 async fn frames_before_auth_are_refused_and_silence_ends_with_4003() {
-    let builder = System::builder().websocket_setting("CHAT_LIMITS_AUTH_TIMEOUT", "1500ms");
+    let builder = System::builder().websocket_setting("CHAT_LIMITS_AUTH_TIMEOUT", "2500ms");
     let mut scene = Scene::start(builder).await;
 
     let mut stock = Stock::connect(&scene.url(), &[]).await.expect("an upgrade");
@@ -79,7 +79,7 @@ async fn a_token_that_expires_ends_its_session_and_a_renewed_one_does_not() {
     let builder =
         System::builder().websocket_setting("CHAT_LIMITS_HEARTBEAT", "1s").websocket_setting("CHAT_AUTH_LEEWAY", "0s");
     let mut scene = Scene::start(builder).await;
-    let brief = tokens::issue_for(scene.system.secret(), "bob", &[Role::User], 4);
+    let brief = tokens::issue_for(scene.system.secret(), "bob", &[Role::User], 5);
 
     let mut left = Stock::sign_in(&scene.url(), &brief).await;
     let mut renewed = Stock::sign_in(&scene.url(), &brief).await;
