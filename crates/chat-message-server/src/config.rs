@@ -61,7 +61,6 @@ impl Settings for Config {
     fn check(&self) -> Result<(), ConfigError> {
         self.auth.check().map_err(|error| ConfigError::invalid(&error))?;
         self.database.check().map_err(|error| ConfigError::invalid(&error))?;
-        self.database.check().map_err(|error| ConfigError::invalid(&error))?;
         self.redis.check().map_err(|error| ConfigError::invalid(&error))?;
         self.http.check()?;
         self.limits.check()
