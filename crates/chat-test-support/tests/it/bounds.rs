@@ -2,10 +2,11 @@
 
 use chat_domain::ChannelId;
 use chat_test_support::system::System;
+use chat_test_support::wait_until;
 use serde_json::json;
 
 use crate::scene::{Scene, counter};
-use crate::stock::Stock;
+use crate::stock::{DEADLINE, Stock};
 
 #[tokio::test]
 async fn a_session_has_only_so_many_channels() {
@@ -116,10 +117,13 @@ async fn a_client_without_a_sign_of_life_is_closed_with_4009() {
     let mut scene = Scene::start(builder).await;
     // A stock client answers pings when it reads, so one that does not read shows no life.
     let silent = Stock::sign_in(&scene.url(), &scene.bob.token).await;
+    let server = scene.system.websocket_server(0);
     let closed = r#"chat_websocket_closed_total{code="4009"}"#;
-    while counter(scene.system.websocket_server(0), closed).await == 0 {
+    tokio::select! {
+        () = wait_until("the silent session is closed", DEADLINE, async || counter(server, closed).await == 1) => {}
         // The witness reads, so it answers the pings.
-        scene.goes_on().await;
+        frame = scene.witness.next() => panic!("{frame:?}"),
     }
     assert_eq!(silent.close_code_without_answers().await, Some(4009));
+    scene.goes_on().await;
 }
