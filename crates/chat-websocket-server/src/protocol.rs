@@ -4,7 +4,7 @@ mod client;
 mod close;
 mod server;
 
-pub use client::{ChannelRequest, ClientFrame, FrameError, Position, RequestId};
+pub use client::{ChannelRequest, ClientFrame, FrameError, Position, RequestId, id_of};
 pub use close::CloseReason;
 pub use server::{ErrorCode, ResetReason, ServerFrame, UnsubscribeReason};
 

@@ -132,6 +132,12 @@ impl ClientFrame {
     }
 }
 
+/// The id of a frame that is not served, if it has one that can be given back.
+pub fn id_of(text: &str) -> Option<RequestId> {
+    let Head { id, .. } = serde_json::from_str(text).ok()?;
+    id.filter(|id| !matches!(id, RequestId::Text(id) if id.len() > RequestId::MAX_LENGTH))
+}
+
 fn fields<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, FrameError> {
     serde_json::from_str(text).map_err(|error| bad(&error))
 }
@@ -168,6 +174,14 @@ mod tests {
         assert_eq!(id, Some(RequestId::Text("a".into())));
         let long = format!(r#"{{"type":"PING","id":"{}"}}"#, "x".repeat(RequestId::MAX_LENGTH + 1));
         assert!(matches!(ClientFrame::parse(&long), Err(FrameError::Bad(_))));
+    }
+
+    #[test]
+    fn the_id_of_a_refused_frame_is_found() {
+        assert_eq!(id_of(r#"{"type":"SUBSCRIBE","id":"a","channels":1}"#), Some(RequestId::Text("a".into())));
+        assert_eq!(id_of(r#"{"type":"PING"}"#), None);
+        assert_eq!(id_of("hello"), None);
+        assert_eq!(id_of(&format!(r#"{{"type":"PING","id":"{}"}}"#, "x".repeat(RequestId::MAX_LENGTH + 1))), None);
     }
 
     #[test]

@@ -48,7 +48,7 @@ impl Session {
     }
 
     async fn obey(&mut self, text: &Utf8Bytes) -> Result<(), CloseReason> {
-        if let Some(refusal) = self.strikes.count_frame()? {
+        if let Some(refusal) = self.strikes.count_frame(text)? {
             self.answer(&refusal);
             return Ok(());
         }

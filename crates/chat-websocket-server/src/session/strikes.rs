@@ -2,7 +2,7 @@ use std::num::NonZeroU32;
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter, clock::Clock as _, clock::DefaultClock};
 
-use crate::protocol::{CloseReason, ErrorCode, RequestId, ServerFrame};
+use crate::protocol::{CloseReason, ErrorCode, RequestId, ServerFrame, id_of};
 
 /// Bad frames that are answered; the next one ends the session.
 const BAD_FRAMES: u32 = 5;
@@ -23,7 +23,7 @@ impl Strikes {
     }
 
     /// Counts a frame. `Ok(Some(_))` is the refusal to send instead of serving it.
-    pub(super) fn count_frame(&mut self) -> Result<Option<ServerFrame>, CloseReason> {
+    pub(super) fn count_frame(&mut self, text: &str) -> Result<Option<ServerFrame>, CloseReason> {
         let Err(until) = self.rate.check() else {
             self.over_rate = 0;
             return Ok(None);
@@ -34,7 +34,7 @@ impl Strikes {
         }
         let wait = until.wait_time_from(DefaultClock::default().now());
         Ok(Some(ServerFrame::Error {
-            id: None,
+            id: id_of(text),
             channel_id: None,
             code: ErrorCode::RateLimited,
             message: "too many frames; this one was not served".into(),
@@ -69,12 +69,15 @@ mod tests {
     fn a_burst_is_served_then_refused_then_ended() {
         let mut strikes = strikes(1, 3);
         for _ in 0..3 {
-            assert!(strikes.count_frame().unwrap().is_none());
+            assert!(strikes.count_frame("{}").unwrap().is_none());
         }
         for _ in 0..FRAMES_OVER_RATE {
-            assert!(matches!(strikes.count_frame(), Ok(Some(ServerFrame::Error { code: ErrorCode::RateLimited, .. }))));
+            assert!(matches!(
+                strikes.count_frame("{}"),
+                Ok(Some(ServerFrame::Error { code: ErrorCode::RateLimited, .. }))
+            ));
         }
-        assert_eq!(strikes.count_frame().unwrap_err(), CloseReason::RateLimited);
+        assert_eq!(strikes.count_frame("{}").unwrap_err(), CloseReason::RateLimited);
     }
 
     #[test]

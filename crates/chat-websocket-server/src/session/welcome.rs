@@ -61,7 +61,7 @@ async fn authenticate(
                 continue;
             }
         };
-        if let Some(refusal) = strikes.count_frame()? {
+        if let Some(refusal) = strikes.count_frame(&text)? {
             socket.send(refusal.encode()).await?;
             continue;
         }
