@@ -37,7 +37,8 @@ pub(crate) fn ci(arguments: &Arguments) -> Outcome {
         ]))
     });
     report.step("docs", || {
-        run(in_root(&["doc", "--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-D warnings"))
+        run(in_root(&["doc", "--workspace", "--no-deps", "--locked", "--keep-going"])
+            .env("RUSTDOCFLAGS", "-D warnings"))
     });
     report.step("test", || test::test(&test::Arguments::everything(arguments.no_install)));
     report.end()

@@ -1,6 +1,6 @@
 //! A room: the live side of a channel in this instance.
 //!
-//! One task per open room owns its [`Sequencer`] and its local sessions, so that no room waits for another. It is fed
+//! One task per open room owns its `Sequencer` and its local sessions, so that no room waits for another. It is fed
 //! through its [`Inbox`], hears the room's topic as long as it lives, and ends some time after its last session left.
 
 pub mod control;

@@ -1,6 +1,6 @@
 //! A session: one WebSocket connection of one user.
 //!
-//! One task reads and writes the socket. What rooms have for the session waits in its [`Outbox`] and goes out together.
+//! One task reads and writes the socket. What rooms have for the session waits in its `Outbox` and goes out together.
 //! Whatever goes wrong in a session ends that session, and no other.
 
 mod handle;

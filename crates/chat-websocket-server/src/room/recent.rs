@@ -14,7 +14,7 @@ pub(super) struct Recent {
     limits: RecentLimits,
 }
 
-/// The bounds of [`Recent`].
+/// The bounds of `Recent`.
 #[derive(Clone, Copy, Debug)]
 pub struct RecentLimits {
     /// Most events.
