@@ -122,3 +122,57 @@ fn finish(headers: &mut HeaderMap, path: &str, trace_id: &TraceId) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::{body::Body, routing::get};
+    use chat_domain::SystemClock;
+    use prometheus_client::registry::Registry;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    async fn answer(router: Router, path: &str) -> (Response, serde_json::Value) {
+        let metrics = Arc::new(Metrics::register(&mut Registry::default()));
+        let config = HttpConfig { request_timeout: Duration::from_millis(20), ..HttpConfig::default() };
+        let request = Request::builder().uri(path).header(TRACE_ID, "t-1").body(Body::empty()).unwrap();
+        let response = around(router, &config, metrics, Arc::new(SystemClock)).oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = axum::body::to_bytes(body, 10_000).await.unwrap();
+        (Response::from_parts(parts, Body::empty()), serde_json::from_slice(&bytes).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_problem_without_its_message() {
+        async fn broken() {
+            panic!("a secret of the inside");
+        }
+        let (response, problem) = answer(Router::new().route("/api/broken", get(broken)), "/api/broken?x=1").await;
+        let expected = serde_json::json!({
+            "type": "about:blank", "title": "Internal Server Error", "status": 500, "code": "INTERNAL",
+            "detail": "something went wrong here; the log knows more under the trace id",
+            "instance": "/api/broken", "traceId": "t-1",
+        });
+        assert_eq!(problem, expected);
+        assert_eq!(response.headers()[TRACE_ID], "t-1");
+        assert_eq!(response.headers()[header::CACHE_CONTROL], "no-store");
+    }
+
+    #[tokio::test]
+    async fn a_request_has_its_time() {
+        let slow = get(std::future::pending::<()>);
+        let (response, problem) = answer(Router::new().route("/slow", slow), "/slow").await;
+        assert_eq!((response.status().as_u16(), problem["code"].as_str()), (503, Some("TIMEOUT")));
+        assert_eq!(response.headers()[header::RETRY_AFTER], "1");
+    }
+
+    #[tokio::test]
+    async fn what_is_not_there_is_a_problem_too() {
+        let (response, problem) = answer(Router::new(), "/nothing").await;
+        assert_eq!((response.status().as_u16(), problem["code"].as_str()), (404, Some("ROUTE_NOT_FOUND")));
+        let posted = Router::new().route("/only", axum::routing::post(async || ()));
+        let (response, problem) = answer(posted, "/only").await;
+        assert_eq!((response.status().as_u16(), problem["code"].as_str()), (405, Some("METHOD_NOT_ALLOWED")));
+        assert_eq!(response.headers()[header::ALLOW], "POST");
+    }
+}

@@ -1,12 +1,14 @@
 //! Making, finding, changing and deactivating channels.
 
+use chat_domain::{Clock, SystemClock};
 use chat_events::Topic;
+use chat_test_support::wait_until;
 use common_auth::Role;
 use reqwest::Method;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::world::{Kind, World, answer, column, expect, get, nobody, refused, user_id};
+use crate::world::{DEADLINE, Kind, World, answer, column, expect, get, nobody, refused, user_id};
 
 const CHANNELS: &str = "/api/v1/channels";
 
@@ -108,10 +110,11 @@ async fn lists_have_the_newest_event_first_and_page(#[case] kind: Kind) {
     let quiet = alice.create_channel("PUBLIC", "quiet", &[]).await;
     let group = alice.create_channel("GROUP", "group", &[bob_id]).await;
     let private = alice.create_channel("PRIVATE", "private", &[]).await;
-    // Two sends in one millisecond could not be told apart by their time.
     for channel in [quiet, private, group] {
         alice.send(channel, "hello").await;
-        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        // Two sends in one millisecond could not be told apart by their time.
+        let sent = SystemClock.now();
+        wait_until("the clock moves on", DEADLINE, async || SystemClock.now() > sent).await;
     }
 
     let first = get(&alice, &format!("{CHANNELS}?limit=2")).await;

@@ -42,6 +42,24 @@ async fn the_document_is_whole() {
 }
 
 #[tokio::test]
+async fn every_code_is_in_the_table_for_people() {
+    let world = World::new(Kind::Sqlite).await;
+    let document = answer(world.anonymous(Method::GET, "/api/v1/openapi.json")).await.body;
+    let table = include_str!("../../../../docs/http.md");
+
+    let operations =
+        document["paths"].as_object().unwrap().values().flat_map(|item| item.as_object().unwrap().values());
+    let answers = operations.flat_map(|operation| operation["responses"].as_object().unwrap());
+    let errors = answers.filter(|(status, _)| status.starts_with(['4', '5']));
+    let mut codes = 0;
+    for code in errors.flat_map(|(_, answer)| answer["description"].as_str().unwrap().split(", ")) {
+        assert!(table.contains(code), "{code} is not in docs/http.md");
+        codes += 1;
+    }
+    assert!(codes > 50, "{codes}");
+}
+
+#[tokio::test]
 async fn the_documentation_needs_nothing_from_elsewhere() {
     let world = World::new(Kind::Sqlite).await;
     let page = world.anonymous(Method::GET, "/docs/").send().await.unwrap();
