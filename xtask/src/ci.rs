@@ -110,6 +110,10 @@ impl Report {
             say(format!("{name:<8} {:<7} {}", word(*passed), seconds(*took)));
         }
         say(format!("total            {}", seconds(self.steps.iter().map(|(_, _, took)| *took).sum())));
+        self.verdict()
+    }
+
+    fn verdict(&self) -> Outcome {
         let failed: Vec<_> = self.steps.iter().filter(|(_, passed, _)| !passed).map(|(name, ..)| *name).collect();
         if failed.is_empty() { Ok(()) } else { failure(format!("failed: {}", failed.join(", "))) }
     }
@@ -124,16 +128,13 @@ mod unit {
     use super::*;
 
     #[test]
-    fn a_failed_step_fails_the_whole_and_stops_nothing() {
-        let mut report = Report::default();
-        let mut ran = false;
-        report.step("first", || failure("no"));
-        report.step("second", || {
-            ran = true;
-            Ok(())
-        });
-        assert!(ran);
-        assert_eq!(report.end().unwrap_err().0, "failed: first");
+    fn one_failed_step_fails_the_whole() {
+        let report = |outcomes: &[(&'static str, bool)]| Report {
+            steps: outcomes.iter().map(|&(name, passed)| (name, passed, Duration::ZERO)).collect(),
+        };
+        report(&[("first", true), ("second", true)]).verdict().unwrap();
+        let verdict = report(&[("first", false), ("second", true), ("third", false)]).verdict();
+        assert_eq!(verdict.unwrap_err().0, "failed: first, third");
     }
 
     #[test]
