@@ -80,6 +80,9 @@ fn check_name(name: &str) -> Result<(), Violation> {
     if name.trim().is_empty() {
         return Err(Violation::new("name", "must not be blank"));
     }
+    if name.chars().any(char::is_control) {
+        return Err(Violation::new("name", "must not have control characters"));
+    }
     if name.chars().count() > limits::CHANNEL_NAME {
         return Err(Violation::new("name", format!("must have at most {} characters", limits::CHANNEL_NAME)));
     }
@@ -87,6 +90,9 @@ fn check_name(name: &str) -> Result<(), Violation> {
 }
 
 fn check_description(description: &str) -> Result<(), Violation> {
+    if description.chars().any(char::is_control) {
+        return Err(Violation::new("description", "must not have control characters"));
+    }
     if description.chars().count() > limits::CHANNEL_DESCRIPTION {
         let most = limits::CHANNEL_DESCRIPTION;
         return Err(Violation::new("description", format!("must have at most {most} characters")));
@@ -402,6 +408,13 @@ mod tests {
         assert_eq!(ChannelDetails::default().check(ChannelType::Public).len(), 1);
         let description = Some("x".repeat(limits::CHANNEL_DESCRIPTION + 1));
         assert_eq!(ChannelDetails { description, ..named("a") }.check(ChannelType::Public).len(), 1);
+    }
+
+    #[test]
+    fn control_characters_are_refused() {
+        for bad in ["a\0", "a\nb", "\u{1b}[31ma", "a\u{85}b"] {
+            assert_eq!(ChannelDetails::check_change(Some(bad), Some(bad)).len(), 2, "{bad:?}");
+        }
     }
 
     fn any_role() -> impl Strategy<Value = Option<MemberRole>> {

@@ -216,6 +216,9 @@ fn check_file_name(name: &str) -> Result<(), Violation> {
     if name.trim().is_empty() {
         return Err(Violation::new("payload.fileName", "must not be blank"));
     }
+    if name.chars().any(char::is_control) {
+        return Err(Violation::new("payload.fileName", "must not have control characters"));
+    }
     if name.chars().count() > limits::FILE_NAME {
         return Err(too_long("payload.fileName", limits::FILE_NAME));
     }
@@ -233,7 +236,9 @@ fn check_mime_type(mime: &str) -> Result<(), Violation> {
     let token = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_graphic() && b != b'/');
     let (kind, parameters) = mime.split_once(';').map_or((mime, ""), |(kind, rest)| (kind, rest));
     let well_formed = kind.split_once('/').is_some_and(|(kind, subtype)| token(kind) && token(subtype));
-    if !well_formed || !parameters.is_ascii() || mime.len() > limits::MIME_TYPE {
+    // Clients put this into a header.
+    let printable = parameters.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
+    if !well_formed || !printable || mime.len() > limits::MIME_TYPE {
         return Err(Violation::new("payload.mimeType", "must be a media type such as image/png"));
     }
     Ok(())
@@ -329,6 +334,17 @@ mod tests {
         for url in ["https://cdn.example/a.png", "http://a", "/files/1"] {
             assert!(check_url("payload.imageUrl", url).is_ok(), "{url}");
         }
+    }
+
+    #[test]
+    fn control_characters_in_names_and_media_types_are_refused() {
+        for bad in ["a\0.txt", "a\r\nb", "\u{1b}[31ma"] {
+            assert!(check_file_name(bad).is_err(), "{bad:?}");
+        }
+        for bad in ["text/plain; a=\r\nb", "text/plain;\0", "text/plain;\t", "text/plain; a=ü", "text/\u{7f}"] {
+            assert!(check_mime_type(bad).is_err(), "{bad:?}");
+        }
+        assert!(check_mime_type("text/plain; charset=\"utf-8\"").is_ok());
     }
 
     #[test]

@@ -39,6 +39,9 @@ pub fn check_username(name: &str) -> Result<(), Violation> {
     if name.trim().is_empty() {
         return Err(Violation::new("username", "must not be blank"));
     }
+    if name.chars().any(char::is_control) {
+        return Err(Violation::new("username", "must not have control characters"));
+    }
     if name.chars().count() > limits::USERNAME {
         return Err(Violation::new("username", format!("must have at most {} characters", limits::USERNAME)));
     }
@@ -162,6 +165,9 @@ mod tests {
     fn usernames_and_addresses_are_checked() {
         assert!(check_username("Ålice").is_ok());
         assert!(check_username("  ").is_err());
+        for bad in ["a\0", "a\nb", "\u{1b}[31ma"] {
+            assert!(check_username(bad).is_err(), "{bad:?}");
+        }
         assert!(check_username(&"x".repeat(limits::USERNAME + 1)).is_err());
         assert!(check_email("a@b.example").is_ok());
         for bad in ["", "a", "@b", "a@", "a b@c", "a@b@c"] {
