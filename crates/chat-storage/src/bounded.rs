@@ -10,6 +10,9 @@ use crate::error::{is_conflict, storage_error};
 /// won, so more would only hide a defect.
 const ATTEMPTS: u32 = 3;
 
+/// How long a write that nobody asked for may hold up the call that it rides on.
+const SIDE_WRITE_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Runs one call to its end or to the deadline. What a call that ran out of time had begun is rolled back by its
 /// connection; a commit may have gone through.
 pub(crate) async fn bounded<T>(
@@ -19,6 +22,14 @@ pub(crate) async fn bounded<T>(
 ) -> Result<T, StorageError> {
     let outcome = tokio::time::timeout(limit, call).await.unwrap_or_else(|_| Err(timed_out()));
     outcome.map_err(|error| storage_error(operation, error))
+}
+
+/// Runs a write that the call succeeds without, and that a later call makes up for.
+pub(crate) async fn side_write(operation: &'static str, write: impl Future<Output = Result<(), sqlx::Error>>) {
+    let outcome = tokio::time::timeout(SIDE_WRITE_TIMEOUT, write).await.unwrap_or_else(|_| Err(timed_out()));
+    if let Err(error) = outcome {
+        tracing::debug!(operation, error = %error, "a write that can wait was left out");
+    }
 }
 
 /// Tries a transaction again while others get in its way.

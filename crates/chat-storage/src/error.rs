@@ -48,20 +48,37 @@ fn is_unavailable(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed
-        | sqlx::Error::BeginFailed => true,
+        | sqlx::Error::BeginFailed
+        // A connection whose last transaction did not end; the next one will be another.
+        | sqlx::Error::InvalidSavePointStatement => true,
         sqlx::Error::Database(error) => is_unavailable_database(&**error),
         _ => false,
     }
 }
 
 fn is_unavailable_database(error: &dyn DatabaseError) -> bool {
-    const SQLITE_FULL: i32 = 13;
-    if let Some(code) = postgres_code(error) {
-        // Connection lost, conflict, resources used up, statement or server cancelled, lock not granted, failed over.
-        let classes = ["08", "40", "53", "57"];
-        return classes.iter().any(|class| code.starts_with(class)) || matches!(code.as_str(), "55P03" | "25006");
+    match postgres_code(error) {
+        Some(code) => is_unavailable_postgres(&code),
+        None => is_busy_database(error) || sqlite_code(error).is_some_and(is_unavailable_sqlite),
     }
-    is_busy_database(error) || sqlite_code(error) == Some(SQLITE_FULL)
+}
+
+/// Does it pass when somebody puts the server right, with nothing changed here?
+fn is_unavailable_postgres(code: &str) -> bool {
+    // Connection lost, not let in, conflict, resources used up, statement or server cancelled, the server's own I/O.
+    let classes = ["08", "28", "40", "53", "57", "58"];
+    // Lock not granted, failed over, too long idle in a transaction, database not there.
+    let codes = ["55P03", "25006", "25P03", "3D000"];
+    classes.iter().any(|class| code.starts_with(class)) || codes.contains(&code)
+}
+
+/// Does it pass when somebody puts the disk or the file right, with nothing changed here?
+fn is_unavailable_sqlite(code: i32) -> bool {
+    const READONLY: i32 = 8;
+    const IOERR: i32 = 10;
+    const FULL: i32 = 13;
+    const CANTOPEN: i32 = 14;
+    matches!(code, READONLY | IOERR | FULL | CANTOPEN)
 }
 
 fn is_busy_database(error: &dyn DatabaseError) -> bool {
@@ -78,4 +95,21 @@ fn postgres_code(error: &dyn DatabaseError) -> Option<String> {
 fn sqlite_code(error: &dyn DatabaseError) -> Option<i32> {
     let code: i32 = error.try_downcast_ref::<SqliteError>()?.code()?.parse().ok()?;
     Some(code & 0xff)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passes_by_itself_is_not_a_defect() {
+        for code in ["08006", "28P01", "3D000", "40001", "53300", "55P03", "25P03", "57014", "57P01", "58030"] {
+            assert!(is_unavailable_postgres(code), "{code}");
+        }
+        for code in ["22021", "23505", "25P02", "42P01", "XX001"] {
+            assert!(!is_unavailable_postgres(code), "{code}");
+        }
+        assert!([8, 10, 13, 14].into_iter().all(is_unavailable_sqlite));
+        assert!(![1, 11, 19, 26].into_iter().any(is_unavailable_sqlite));
+    }
 }

@@ -33,11 +33,28 @@ static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 /// How long a process waits for another one that is migrating the same database.
 const MIGRATION_LOCK_TIMEOUT: &str = "60s";
 
+/// How long the server keeps a transaction in which nothing happens. Ours never wait for anybody between two statements,
+/// so one that does belongs to a process that stalled or vanished, and others wait for the channels that it has locked.
+const IDLE_IN_TRANSACTION_TIMEOUT: &str = "3s";
+
+/// How long a statement waits for a lock. Longer than an idle transaction is kept: who waits for a process that vanished
+/// gets through. Shorter than a statement may take by default: a queue for one channel does not use up the pool.
+const LOCK_TIMEOUT: &str = "5s";
+
+/// How the server finds out that a client's host is gone, which takes it hours otherwise: it asks after 10 s of silence,
+/// three times, 5 s apart, and what it sent may stay unacknowledged for 15 s.
+const KEEPALIVE: [(&str, &str); 4] = [
+    ("tcp_keepalives_idle", "10"),
+    ("tcp_keepalives_interval", "5"),
+    ("tcp_keepalives_count", "3"),
+    ("tcp_user_timeout", "15000"),
+];
+
 /// A database, and perhaps a replica of it.
 #[derive(Debug)]
 pub(crate) struct PostgresStorage {
     primary: PgPool,
-    /// For what may lag: history, lists and members. The primary itself where there is no replica.
+    /// For what may lag: older history, lists and members. The primary itself where there is no replica.
     lagging: PgPool,
     limit: Duration,
 }
@@ -75,14 +92,19 @@ async fn migrate(mut connection: PgConnection, url: &SecretString) -> Result<(),
 }
 
 fn pool(config: &DatabaseConfig, url: &SecretString) -> Result<PgPool, OpenError> {
-    let options = options(url)?.options([("statement_timeout", config.statement_timeout.as_millis().max(1))]);
+    let statement_timeout = config.statement_timeout.as_millis().max(1).to_string();
+    let options = options(url)?.options([
+        ("statement_timeout", statement_timeout.as_str()),
+        ("lock_timeout", LOCK_TIMEOUT),
+        ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_TIMEOUT),
+    ]);
     let pool = PgPoolOptions::new().max_connections(config.max_connections).acquire_timeout(config.acquire_timeout);
     Ok(pool.connect_lazy_with(options))
 }
 
 fn options(url: &SecretString) -> Result<PgConnectOptions, OpenError> {
     let options = PgConnectOptions::from_str(url.expose_secret()).map_err(|source| unreachable(url, source))?;
-    Ok(options.application_name("chat"))
+    Ok(options.application_name("chat").options(KEEPALIVE))
 }
 
 fn unreachable(url: &SecretString, source: sqlx::Error) -> OpenError {
@@ -135,7 +157,12 @@ impl MessageRepository for PostgresStorage {
     }
 
     async fn history(&self, channel: ChannelId, from: HistoryAnchor, limit: u32) -> Result<HistoryPage, StorageError> {
-        bounded("history", self.limit, messages::history(&self.lagging, channel, from, limit)).await
+        let pool = match from {
+            HistoryAnchor::Before(_) => &self.lagging,
+            // Who asks for these may do so to catch up, and must not miss what was acknowledged.
+            HistoryAnchor::Latest | HistoryAnchor::After(_) | HistoryAnchor::Around(_) => &self.primary,
+        };
+        bounded("history", self.limit, messages::history(pool, channel, from, limit)).await
     }
 }
 
@@ -193,5 +220,53 @@ impl UserRepository for PostgresStorage {
     async fn change_status(&self, id: UserId, to: UserStatus, at: Timestamp) -> Result<User, CommandError> {
         let change = with_retries(|| users::change_status(&self.primary, id, to, at));
         Ok(bounded("change_status", self.limit, change).await??)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chat_domain::{
+        Channel, ChannelDetails, ChannelType, EventId, MessageContent,
+        ledger::{Action, NewMessage},
+        message::Text,
+    };
+    use chat_test_support::postgres::Database;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const AT: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+    #[tokio::test]
+    async fn a_process_that_stalls_in_a_transaction_holds_up_others_for_a_moment_only() {
+        let database = Database::create().await;
+        let config = DatabaseConfig { url: database.url().into(), ..DatabaseConfig::default() };
+        let stalled = PostgresStorage::open(&config).await.unwrap();
+        let other = PostgresStorage::open(&config).await.unwrap();
+        let alice = UserId::new(AT);
+        other.ensure_user(alice, "alice", AT).await.unwrap();
+        let details = ChannelDetails { name: Some("room".into()), description: None };
+        let channel = Channel::new(ChannelId::new(AT), ChannelType::Group, details, alice, AT);
+        let channel_id = channel.id;
+        other.create(NewChannel { channel, creator: alice, others: Vec::new() }).await.unwrap();
+
+        let mut transaction = begin(&stalled.primary).await.unwrap();
+        sqlx::query("SELECT 1 FROM channels FOR UPDATE").execute(&mut *transaction).await.unwrap();
+
+        let message = NewMessage {
+            id: MessageId::new(AT),
+            channel_id,
+            sender_id: alice,
+            content: MessageContent::Text(Text { text: "hi".into() }),
+            client_message_id: None,
+            reply_to: None,
+        };
+        let send = Command { event_id: EventId::new(AT), at: AT, trace_id: None, action: Action::Send(message) };
+        let sent = timeout(Duration::from_secs(20), other.append(vec![send])).await.expect("bounded");
+        assert!(sent.unwrap()[0].is_ok());
+
+        let late = sqlx::query("SELECT 1").execute(&mut *transaction).await.unwrap_err();
+        let late = crate::error::storage_error("append", late);
+        assert!(matches!(late, StorageError::Unavailable { .. }), "{late:?}");
     }
 }

@@ -78,8 +78,11 @@ fn options(config: &DatabaseConfig) -> Result<SqliteConnectOptions, OpenError> {
 #[async_trait]
 impl Storage for SqliteStorage {
     async fn ping(&self) -> Result<(), StorageError> {
-        let read = sqlx::query("SELECT 1 FROM users LIMIT 1").fetch_optional(&self.readers);
-        bounded("ping", self.limit, read).await.map(drop)
+        let ping = async {
+            sqlx::query("SELECT 1 FROM users LIMIT 1").fetch_optional(&self.readers).await?;
+            self.writer.ping().await
+        };
+        bounded("ping", self.limit, ping).await
     }
 
     async fn close(&self) {

@@ -5,6 +5,7 @@ use sqlx::PgPool;
 
 use crate::{
     batch::storable,
+    bounded::side_write,
     rows::{UserRow, is_stale},
     sql::{self, user_columns},
 };
@@ -18,7 +19,8 @@ pub(super) async fn ensure(pool: &PgPool, id: UserId, username: &str, at: Timest
     }
     let row = row.ok_or(sqlx::Error::RowNotFound)?;
     if is_stale(row.last_active_at, at) {
-        sqlx::query(sql::TOUCH_USER).bind(id.as_uuid()).bind(at.as_millis()).execute(pool).await?;
+        let touch = sqlx::query(sql::TOUCH_USER).bind(id.as_uuid()).bind(at.as_millis());
+        side_write("touch_user", async { touch.execute(pool).await.map(drop) }).await;
     }
     row.read()
 }

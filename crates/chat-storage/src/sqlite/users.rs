@@ -6,6 +6,7 @@ use sqlx::SqlitePool;
 use super::writer::Writer;
 use crate::{
     batch::storable,
+    bounded::side_write,
     rows::{UserRow, is_stale},
     sql,
 };
@@ -27,11 +28,15 @@ pub(super) async fn ensure(
     }
     let row = row.ok_or(sqlx::Error::RowNotFound)?;
     if is_stale(row.last_active_at, at) {
-        let mut transaction = writer.begin().await?;
-        sqlx::query(sql::TOUCH_USER).bind(id.as_uuid()).bind(at.as_millis()).execute(&mut *transaction).await?;
-        transaction.commit().await?;
+        side_write("touch_user", touch(writer, id, at)).await;
     }
     row.read()
+}
+
+async fn touch(writer: &Writer, id: UserId, at: Timestamp) -> Result<(), sqlx::Error> {
+    let mut transaction = writer.begin().await?;
+    sqlx::query(sql::TOUCH_USER).bind(id.as_uuid()).bind(at.as_millis()).execute(&mut *transaction).await?;
+    transaction.commit().await
 }
 
 pub(super) async fn user(pool: &SqlitePool, id: UserId) -> Result<Option<User>, sqlx::Error> {

@@ -52,6 +52,9 @@ impl Writer {
             .idle_timeout(None)
             .max_lifetime(None)
             .test_before_acquire(false)
+            // On a full disk and other I/O errors SQLite ends the transaction by itself. The rollback that follows then has
+            // nothing to roll back, and sqlx counts the transaction as open for ever: such a connection begins no other.
+            .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
             .connect_lazy_with(options);
         Ok(Self { pool, patience })
     }
@@ -59,6 +62,11 @@ impl Writer {
     /// Begins a transaction that holds the write lock from its start: what it reads stays true until it commits.
     pub(super) async fn begin(&self) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
         patiently(self.patience, is_busy, || self.pool.begin_with("BEGIN IMMEDIATE")).await
+    }
+
+    /// Can it write, as far as that shows without a write?
+    pub(super) async fn ping(&self) -> Result<(), sqlx::Error> {
+        self.begin().await?.rollback().await
     }
 
     pub(super) async fn close(&self) {
@@ -88,5 +96,38 @@ async fn patiently<T, E, F: Future<Output = Result<T, E>>>(
             Err(error) if is_busy(&error) && Instant::now() < deadline => tokio::time::sleep(TURN).await,
             outcome => return outcome,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chat_domain::ports::StorageError;
+    use sqlx::Executor;
+
+    use super::*;
+    use crate::error::storage_error;
+
+    #[tokio::test]
+    async fn after_a_full_disk_it_writes_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", directory.path().join("chat.db").display());
+        let options = url.parse::<SqliteConnectOptions>().unwrap().create_if_missing(true);
+        let config = DatabaseConfig { url: url.into(), ..DatabaseConfig::default() };
+        let writer = Writer::open(&options, &config).await.unwrap();
+        // The limit is this connection's own, and no file can be smaller than it is.
+        writer.pool.execute("PRAGMA max_page_count = 1").await.unwrap();
+        const TOO_MUCH: &str = "INSERT INTO users (id, username, status, created_at, updated_at, last_active_at) \
+             VALUES (zeroblob(16), hex(zeroblob(1000000)), 'ACTIVE', 0, 0, 0)";
+
+        let mut transaction = writer.begin().await.unwrap();
+        let full = transaction.execute(TOO_MUCH).await.unwrap_err();
+        drop(transaction);
+        assert!(full.to_string().contains("full"), "{full}");
+        assert!(matches!(storage_error("append", full), StorageError::Unavailable { .. }));
+
+        writer.ping().await.unwrap();
+        let mut transaction = writer.begin().await.unwrap();
+        transaction.execute(TOO_MUCH).await.unwrap();
+        transaction.commit().await.unwrap();
     }
 }

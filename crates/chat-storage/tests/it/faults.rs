@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use chat_domain::ports::StorageError;
+use chat_domain::{
+    Timestamp,
+    ports::{ChannelScope, HistoryAnchor, StorageError},
+};
 use chat_storage::{DatabaseConfig, open};
 use rstest::rstest;
 use sqlx::{AssertSqlSafe, Connection, Executor};
@@ -57,6 +60,20 @@ async fn a_lock_that_is_not_given_back_is_waited_for_in_bounds(#[values(Kind::Sq
     assert_eq!(world.assert_no_holes(group).await, 1);
 }
 
+/// When the user was last active is written on the way; that it cannot be is no reason to refuse the call.
+#[rstest]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_known_user_is_found_while_nothing_can_be_written(#[values(Kind::Sqlite, Kind::Postgres)] kind: Kind) {
+    let world = World::new(kind).await;
+    let alice = world.user("alice").await;
+    let holder = Holder::lock(kind, &world).await;
+
+    let next_day = Timestamp::from_millis(world.now().as_millis() + 24 * 60 * 60 * 1_000);
+    let found = world.store.ensure_user(alice, "alice", next_day).await.unwrap();
+    assert_eq!(found.id, alice);
+    holder.release().await;
+}
+
 enum Holder {
     Sqlite(sqlx::SqliteConnection),
     Postgres(sqlx::PgConnection),
@@ -74,6 +91,7 @@ impl Holder {
                 let mut connection = sqlx::PgConnection::connect(&world.url()).await.unwrap();
                 connection.execute("BEGIN").await.unwrap();
                 connection.execute("SELECT 1 FROM channels FOR UPDATE").await.unwrap();
+                connection.execute("SELECT 1 FROM users FOR UPDATE").await.unwrap();
                 Self::Postgres(connection)
             }
         }
@@ -154,10 +172,14 @@ async fn a_replica_serves_what_may_lag() {
     let sent = message_of(&world.accept(world.send(group, alice, "hi")).await).id;
 
     // The other database has none of this, as a replica that is far behind.
-    assert_eq!(store.history(group, chat_domain::ports::HistoryAnchor::Latest, 10).await.unwrap().messages, []);
-    assert_eq!(store.channels(alice, chat_domain::ports::ChannelScope::Mine, None, 10).await.unwrap(), []);
+    let history = async |from| store.history(group, from, 10).await.unwrap().messages;
+    assert_eq!(history(HistoryAnchor::Before(u64::MAX)).await, []);
+    assert_eq!(store.channels(alice, ChannelScope::Mine, None, 10).await.unwrap(), []);
     assert_eq!(store.members(group, None, 10).await.unwrap(), []);
 
+    for anchor in [HistoryAnchor::Latest, HistoryAnchor::After(0), HistoryAnchor::Around(1)] {
+        assert_eq!(history(anchor).await.len(), 1, "{anchor:?}");
+    }
     assert_eq!(store.replay(group, 0, 10).await.unwrap().len(), 1);
     assert_eq!(store.heads(&[group]).await.unwrap()[0].head_seq, 1);
     assert_eq!(store.access(alice, &[group]).await.unwrap().len(), 1);
