@@ -84,12 +84,18 @@ pub struct Access {
     pub active: bool,
     /// The user's role in it, if it is a member.
     pub role: Option<MemberRole>,
+    /// The user's status, if the user is known.
+    pub status: Option<UserStatus>,
 }
 
 impl Access {
-    /// May the user listen: a member, or anyone for PUBLIC?
+    /// May the user listen: a member, or anyone for PUBLIC, and not banned?
     pub const fn may_listen(&self) -> bool {
-        self.role.is_some() || matches!(self.channel_type, ChannelType::Public)
+        let may_read = match self.status {
+            Some(status) => status.may_read(),
+            None => true,
+        };
+        may_read && (self.role.is_some() || matches!(self.channel_type, ChannelType::Public))
     }
 }
 

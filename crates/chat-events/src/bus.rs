@@ -68,7 +68,7 @@ pub enum Delivery {
 pub enum Interruption {
     /// The connection is gone; nothing is heard until [`Interruption::Restored`].
     Lost,
-    /// Every topic of interest is heard again. What was published meanwhile was not.
+    /// Every topic of interest is heard, for the first time or again. What was published before was not.
     Restored,
     /// The receive buffer overran: this many payloads were dropped.
     Overrun(u64),

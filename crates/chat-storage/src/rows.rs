@@ -266,6 +266,7 @@ pub(crate) struct AccessRow {
     r#type: String,
     active: bool,
     role: Option<String>,
+    status: Option<String>,
 }
 
 impl AccessRow {
@@ -275,6 +276,7 @@ impl AccessRow {
             channel_type: named(&self.r#type)?,
             active: self.active,
             role: self.role.as_deref().map(named).transpose()?,
+            status: self.status.as_deref().map(named).transpose()?,
         })
     }
 }

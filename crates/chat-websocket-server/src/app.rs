@@ -84,12 +84,12 @@ pub async fn start(config: Config, lifecycle: &Lifecycle, logs: LogHandle) -> Re
 
     let context = Arc::new(SessionContext {
         instance_id: Uuid::now_v7(),
-        hub: Hub::new(
+        hub: Arc::new(Hub::new(
             Arc::clone(&directory),
             Arc::clone(&subscriber) as _,
             room_context(&config.limits, &directory, &storage, &metrics, lifecycle),
             config.limits.connections_per_user,
-        ),
+        )),
         storage: Arc::clone(&storage),
         admission: Semaphore::new(ADMISSIONS),
         verifier: TokenVerifier::new(&config.auth)?,

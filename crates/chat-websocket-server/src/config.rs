@@ -149,6 +149,9 @@ impl LimitsConfig {
         // A replay waits until half of the outbox is free, and then adds a page of events.
         at_least("outbox_frames", self.outbox_frames, 1_024)?;
         at_least("outbox_bytes", self.outbox_bytes, 1024 * 1024)?;
+        at_least("connections", self.connections, 1)?;
+        at_least("connections_per_address", self.connections_per_address, 1)?;
+        at_least("connections_per_user", self.connections_per_user, 1)?;
         at_least("channels_per_session", self.channels_per_session, 1)?;
         longer_than("heartbeat", self.heartbeat, Duration::from_millis(100))?;
         longer_than("auth_timeout", self.auth_timeout, Duration::from_millis(100))?;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use chat_domain::{ChannelId, UserId};
+use chat_domain::{ChannelId, UserId, ports::Head};
 use chat_events::{
     Topic, UserSignal,
     bus::{Delivery, Interest, Interruption, Subscriber},
@@ -25,25 +25,36 @@ use crate::{
     protocol::CloseReason,
     room::{
         Busy, Room, RoomContext, RoomHandle,
-        control::{Control, Join},
+        control::{Answer, Control, Join},
     },
     session::SessionHandle,
 };
 
 /// The rooms and users that the bus delivers to.
-#[derive(Default)]
 pub struct Directory {
     rooms: DashMap<ChannelId, Arc<RoomHandle>>,
     users: DashMap<UserId, UserSessions>,
+    /// Until the bus says otherwise, nothing is heard.
     bus_lost: AtomicBool,
     /// Asks for a comparison of all heads with the log.
     pub compare_heads: Arc<Notify>,
 }
 
+impl Default for Directory {
+    fn default() -> Self {
+        Self {
+            rooms: DashMap::new(),
+            users: DashMap::new(),
+            bus_lost: AtomicBool::new(true),
+            compare_heads: Arc::default(),
+        }
+    }
+}
+
 struct UserSessions {
     sessions: HashMap<Uuid, Arc<SessionHandle>>,
     /// That the user's topic is heard.
-    _interest: Interest,
+    interest: Interest,
 }
 
 impl Directory {
@@ -53,7 +64,7 @@ impl Directory {
             Delivery::Payload { topic: Topic::Room(channel_id), payload } => {
                 // Without a room it is the linger of one that has just ended.
                 if let Some(room) = self.rooms.get(&channel_id) {
-                    room.inbox.publish(payload);
+                    room.inbox.publish(&payload);
                 }
             }
             Delivery::Payload { topic: Topic::User(user_id), payload } => self.signal_user(user_id, &payload, metrics),
@@ -107,6 +118,20 @@ pub struct Hub {
     connections_per_user: usize,
 }
 
+/// A session that was taken in. Dropping it, however that comes about, takes the session out of its rooms.
+pub struct Registered {
+    hub: Arc<Hub>,
+    session: Arc<SessionHandle>,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        // Closed first: a room that is about to take the session in sees that, or finds itself among its channels.
+        self.session.outbox.close(CloseReason::Normal);
+        self.hub.remove_session(&self.session);
+    }
+}
+
 /// The user has as many connections as it may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooManyConnections;
@@ -122,11 +147,11 @@ impl Hub {
         Self { directory, subscriber, context, sessions: AtomicUsize::new(0), connections_per_user }
     }
 
-    /// Takes in an authenticated session.
-    pub fn add_session(&self, session: &Arc<SessionHandle>) -> Result<(), TooManyConnections> {
+    /// Takes in an authenticated session, until the returned value is dropped.
+    pub fn add_session(self: &Arc<Self>, session: &Arc<SessionHandle>) -> Result<Registered, TooManyConnections> {
         let mut user = self.directory.users.entry(session.user_id).or_insert_with(|| UserSessions {
             sessions: HashMap::new(),
-            _interest: self.subscriber.interest(Topic::User(session.user_id)),
+            interest: self.subscriber.interest(Topic::User(session.user_id)),
         });
         if user.sessions.len() >= self.connections_per_user {
             return Err(TooManyConnections);
@@ -134,15 +159,22 @@ impl Hub {
         user.sessions.insert(session.id, Arc::clone(session));
         self.sessions.fetch_add(1, Ordering::Relaxed);
         self.context.metrics.sessions.inc();
-        Ok(())
+        Ok(Registered { hub: Arc::clone(self), session: Arc::clone(session) })
     }
 
-    /// Lets go of a session that was taken in, and takes it out of its rooms.
-    pub fn remove_session(&self, session: &SessionHandle) {
+    /// Waits until what concerns this user is heard, but no longer than a room would: without the bus, life goes on.
+    pub async fn hear_user(&self, user_id: UserId) {
+        let heard = self.directory.users.get(&user_id).map(|user| user.interest.heard());
+        if let Some(heard) = heard {
+            let _ = tokio::time::timeout(self.context.limits.subscribe_timeout, heard).await;
+        }
+    }
+
+    fn remove_session(&self, session: &SessionHandle) {
         for channel_id in session.take_channels() {
-            let Some(room) = self.directory.rooms.get(&channel_id) else { continue };
-            // A room too busy for this finds the outbox closed; it lets go of the session when it ends.
-            let _ = room.inbox.control(Control::Leave { session_id: session.id, answer: None });
+            if let Some(room) = self.directory.rooms.get(&channel_id) {
+                room.inbox.report(Control::Leave { session_id: session.id, answer: None });
+            }
         }
         if let Some(mut user) = self.directory.users.get_mut(&session.user_id) {
             user.sessions.remove(&session.id);
@@ -155,27 +187,47 @@ impl Hub {
     /// Brings a session that may listen into the channel's room, which is opened if it is not open.
     pub fn join(&self, channel_id: ChannelId, join: Join) -> Result<(), Busy> {
         // The entry stays locked until the wish is queued, so that the room does not end in between.
-        let room = self.directory.rooms.entry(channel_id).or_insert_with(|| self.open(channel_id));
+        let since = join.access.head;
+        let room = self.directory.rooms.entry(channel_id).or_insert_with(|| self.open(channel_id, since));
         room.inbox.control(Control::Join(join))
     }
 
-    /// Asks the channel's room for something, if it is open.
-    pub fn ask(&self, channel_id: ChannelId, control: Control) -> Result<(), Busy> {
-        let Some(room) = self.directory.rooms.get(&channel_id) else { return Ok(()) };
-        room.inbox.control(control)
+    /// Takes a session out of the channel's room, which answers. False if the room is not open.
+    pub fn leave(&self, channel_id: ChannelId, session_id: Uuid, answer: Answer) -> bool {
+        let Some(room) = self.directory.rooms.get(&channel_id) else { return false };
+        room.inbox.report(Control::Leave { session_id, answer: Some(answer) });
+        true
     }
 
-    fn open(&self, channel_id: ChannelId) -> Arc<RoomHandle> {
+    fn open(&self, channel_id: ChannelId, since: Head) -> Arc<RoomHandle> {
         let handle = Arc::new(RoomHandle::default());
         let room = Room {
             channel_id,
             handle: Arc::clone(&handle),
+            since,
             interest: self.subscriber.interest(Topic::Room(channel_id)),
             context: self.context.clone(),
         };
+        let listed = Listed { directory: Arc::clone(&self.directory), channel_id, handle: Arc::clone(&handle) };
         let directory = Arc::clone(&self.directory);
         let may_end = move || directory.rooms.remove_if(&channel_id, |_, room| room.inbox.is_idle()).is_some();
-        self.context.tasks.spawn("room", room.run(may_end));
+        self.context.tasks.spawn("room", async move {
+            room.run(may_end).await;
+            drop(listed);
+        });
         handle
+    }
+}
+
+/// The entry of a room whose task runs. However the task ends, nobody is sent to a room that is not there.
+struct Listed {
+    directory: Arc<Directory>,
+    channel_id: ChannelId,
+    handle: Arc<RoomHandle>,
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        self.directory.rooms.remove_if(&self.channel_id, |_, room| Arc::ptr_eq(room, &self.handle));
     }
 }

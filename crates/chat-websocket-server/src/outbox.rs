@@ -6,9 +6,10 @@
 
 use std::collections::VecDeque;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
+use tokio_util::sync::CancellationToken;
 
 use crate::protocol::CloseReason;
 
@@ -55,7 +56,19 @@ impl Outbox {
 
     /// Queues frames in order, under one lock. The first that does not fit closes the queue as a slow consumer's.
     pub fn push_all(&self, frames: impl IntoIterator<Item = Utf8Bytes>) {
-        let mut state = self.state.lock();
+        self.push_locked(self.state.lock(), frames);
+    }
+
+    /// Queues a frame unless `ended` says that its time is over. Who first ends it and then pushes something else can be
+    /// sure that the frame does not come behind that.
+    pub fn push_unless(&self, ended: &CancellationToken, frame: Utf8Bytes) {
+        let state = self.state.lock();
+        if !ended.is_cancelled() {
+            self.push_locked(state, std::iter::once(frame));
+        }
+    }
+
+    fn push_locked(&self, mut state: MutexGuard<'_, State>, frames: impl IntoIterator<Item = Utf8Bytes>) {
         if state.closed.is_some() {
             return;
         }
@@ -82,10 +95,8 @@ impl Outbox {
         let (count, size) = frames.clone().fold((0, 0), |(count, size), frame| (count + 1, size + frame.len()));
         let state = self.state.lock();
         let fits = state.frames + count <= self.limits.frames / 2 && state.bytes + size <= self.limits.bytes / 2;
-        // Only the room pushes what comes from the room, so a little of others' in between does no harm.
-        drop(state);
         if fits {
-            self.push_all(frames);
+            self.push_locked(state, frames);
         }
         fits
     }
@@ -207,6 +218,15 @@ mod tests {
         outbox.close(CloseReason::Forbidden);
         outbox.push("late".into());
         assert_eq!(outbox.closed(), Some(CloseReason::Draining));
+        assert_eq!(outbox.take(), ["a"]);
+    }
+
+    #[test]
+    fn what_is_over_is_not_queued() {
+        let (outbox, ended) = (outbox(10, 100), CancellationToken::new());
+        outbox.push_unless(&ended, "a".into());
+        ended.cancel();
+        outbox.push_unless(&ended, "b".into());
         assert_eq!(outbox.take(), ["a"]);
     }
 

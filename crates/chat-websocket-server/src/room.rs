@@ -94,6 +94,9 @@ pub struct Room {
     pub channel_id: ChannelId,
     /// The way to it.
     pub handle: Arc<RoomHandle>,
+    /// Where the log stood when the first session was let in: events after it are delivered, so that none that ends its
+    /// right to be here goes unseen.
+    pub since: Head,
     /// That its topic is heard.
     pub interest: Interest,
     /// What it works with.
@@ -120,7 +123,13 @@ impl Room {
         // Without Redis the room opens all the same; the reconciler finds what it does not hear.
         let _ = tokio::time::timeout(self.context.limits.subscribe_timeout, self.interest.heard()).await;
         let head = self.read_head().await;
-        OpenRoom::new(self, head)
+        if head.epoch != self.since.epoch {
+            return OpenRoom::new(self, head);
+        }
+        let since = self.since;
+        let mut room = OpenRoom::new(self, since);
+        room.learn_head(head);
+        room
     }
 
     async fn read_head(&self) -> Head {

@@ -23,10 +23,17 @@ pub use handle::SessionHandle;
 pub use socket::Stream;
 pub(crate) use welcome::verify;
 
-use crate::{hub::Hub, metrics::CloseLabels, metrics::Metrics, outbox::OutboxLimits, protocol::CloseReason};
+use crate::{
+    hub::{Hub, Registered},
+    metrics::CloseLabels,
+    metrics::Metrics,
+    outbox::OutboxLimits,
+    protocol::CloseReason,
+};
 use heartbeat::Heartbeat;
 use socket::Socket;
 use strikes::Strikes;
+use welcome::Welcomed;
 
 /// The bounds of a session.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +63,7 @@ pub struct SessionContext {
     /// This instance.
     pub instance_id: Uuid,
     /// The live side.
-    pub hub: Hub,
+    pub hub: Arc<Hub>,
     /// Who may listen to what.
     pub storage: Arc<dyn Storage>,
     /// Bounds how many sessions ask storage at once.
@@ -97,6 +104,7 @@ pub async fn serve(connection: Connection, context: Arc<SessionContext>) {
 struct Session {
     context: Arc<SessionContext>,
     handle: Arc<SessionHandle>,
+    registered: Registered,
     principal: Principal,
     socket: Socket,
     heartbeat: Heartbeat,
@@ -112,10 +120,11 @@ impl Session {
         let Connection { stream, principal, channels } = connection;
         let mut socket = Socket::new(stream, context.limits.write_timeout);
         let mut session = match welcome::welcome(&mut socket, principal, &context, session_id).await {
-            Ok((handle, principal, strikes)) => Self {
+            Ok(Welcomed { handle, registered, principal, strikes }) => Self {
                 heartbeat: Heartbeat::new(context.limits.heartbeat),
                 expires_at: requests::expiry(&principal, &*context.clock),
                 handle,
+                registered,
                 principal,
                 socket,
                 strikes,
@@ -132,9 +141,10 @@ impl Session {
             session.subscribe_at_once(channels).await;
         }
         let reason = session.serve().await;
-        session.context.hub.remove_session(&session.handle);
         session.handle.outbox.close(reason);
-        session.socket.close(reason).await;
+        let Self { registered, mut socket, .. } = session;
+        drop(registered);
+        socket.close(reason).await;
         reason
     }
 
@@ -150,7 +160,8 @@ impl Session {
     async fn step(&mut self) -> Result<(), CloseReason> {
         let deadline = self.next_deadline();
         tokio::select! {
-            () = self.handle.outbox.filled() => self.send_waiting().await,
+            // After a pause of the process, a sign of life that waits is seen before the clock says that there is none.
+            biased;
             received = self.socket.receive() => {
                 let received = received?;
                 self.heartbeat.alive();
@@ -161,11 +172,12 @@ impl Session {
                 }
                 obeyed
             }
-            () = tokio::time::sleep_until(deadline) => self.tick().await,
             () = self.context.drain.cancelled(), if self.leaves_at.is_none() => {
                 self.leaves_at = Some(self.pick_leaving());
                 Ok(())
             }
+            () = tokio::time::sleep_until(deadline) => self.tick().await,
+            () = self.handle.outbox.filled() => self.send_waiting().await,
         }
     }
 

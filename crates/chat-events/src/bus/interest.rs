@@ -30,10 +30,14 @@ impl Interest {
 
     /// Waits until everything that is published from now on will be heard. There is no time limit: while the bus is away
     /// it is not heard.
-    pub async fn heard(&self) {
-        let Some(heard) = self.interests.table.lock().wait(self.topic) else { return };
-        // The sender is kept by the table as long as this interest is.
-        let _ = heard.await;
+    pub fn heard(&self) -> impl Future<Output = ()> + Send + use<> {
+        let heard = self.interests.table.lock().wait(self.topic);
+        async {
+            if let Some(heard) = heard {
+                // An error means that the interest is gone, and with it the reason to wait.
+                let _ = heard.await;
+            }
+        }
     }
 }
 

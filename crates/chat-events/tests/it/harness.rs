@@ -7,7 +7,7 @@ use bytes::Bytes;
 use chat_events::{
     Topic,
     bus::{
-        Delivery, Interest, Publication, Publisher, Sink, Subscriber,
+        Delivery, Interest, Interruption, Publication, Publisher, Sink, Subscriber,
         memory::MemoryBus,
         redis::{RedisConfig, RedisPublisher, RedisSubscriber},
     },
@@ -64,8 +64,9 @@ impl Bus {
         let (subscriber, run) = RedisSubscriber::connect(&config, sink, stop.clone()).unwrap();
         TaskTracker::new().spawn(run);
         let publisher: Arc<dyn Publisher> = Arc::new(RedisPublisher::connect(&config).unwrap());
-        let bus = Self { publisher, subscriber: Arc::new(subscriber), heard, redis: Some(server), stop };
+        let mut bus = Self { publisher, subscriber: Arc::new(subscriber), heard, redis: Some(server), stop };
         bus.until_reachable().await;
+        assert_eq!(bus.next().await, Delivery::Interrupted(Interruption::Restored), "what a bus says first");
         bus
     }
 

@@ -134,8 +134,9 @@ pub(super) async fn heads(pool: &PgPool, channels: &[ChannelId]) -> Result<Vec<H
 }
 
 pub(super) async fn access(pool: &PgPool, user: UserId, channels: &[ChannelId]) -> Result<Vec<Access>, sqlx::Error> {
-    const SQL: &str = "SELECT c.id, c.epoch, c.last_seq, c.oldest_seq, c.type, c.active, m.role FROM channels c \
-         LEFT JOIN channel_members m ON m.channel_id = c.id AND m.user_id = $1 WHERE c.id = ANY($2)";
+    const SQL: &str = "SELECT c.id, c.epoch, c.last_seq, c.oldest_seq, c.type, c.active, m.role, u.status FROM channels c \
+         LEFT JOIN channel_members m ON m.channel_id = c.id AND m.user_id = $1 \
+         LEFT JOIN users u ON u.id = $1 WHERE c.id = ANY($2)";
     let rows = sqlx::query_as(SQL).bind(user.as_uuid()).bind(uuids(channels)).fetch_all(pool).await?;
     read_all(rows, AccessRow::read)
 }

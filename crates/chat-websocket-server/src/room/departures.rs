@@ -11,41 +11,32 @@ use chat_domain::UserId;
 const REMEMBERED: usize = 256;
 
 /// The users that left a room lately, and at which `seq`.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Departures {
     recent: VecDeque<(u64, UserId)>,
-    /// The newest departure that was forgotten.
-    forgotten: u64,
-}
-
-/// May a user that was a member when the log went up to some `seq` come in?
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
-    /// It did not leave since.
-    Member,
-    /// It left since.
-    Left,
-    /// Too many have left since to tell.
-    Unknown,
+    /// Up to here departures are not known.
+    unknown_until: u64,
 }
 
 impl Departures {
+    /// For a room that sees every event after `seq`.
+    pub(super) const fn since(seq: u64) -> Self {
+        Self { recent: VecDeque::new(), unknown_until: seq }
+    }
+
     /// This user left.
     pub(super) fn add(&mut self, seq: u64, user_id: UserId) {
         self.recent.push_back((seq, user_id));
         if self.recent.len() > REMEMBERED
             && let Some((seq, _)) = self.recent.pop_front()
         {
-            self.forgotten = seq;
+            self.unknown_until = seq;
         }
     }
 
-    /// Where a user stands that was a member at `seq`.
-    pub(super) fn standing(&self, user_id: UserId, seq: u64) -> Standing {
-        if self.recent.iter().any(|(left_at, who)| *who == user_id && *left_at > seq) {
-            return Standing::Left;
-        }
-        if self.forgotten > seq { Standing::Unknown } else { Standing::Member }
+    /// Is it possible that a user has left since it was found to be a member, when the log went up to `seq`?
+    pub(super) fn may_have_left(&self, user_id: UserId, seq: u64) -> bool {
+        self.unknown_until > seq || self.recent.iter().any(|(left_at, who)| *who == user_id && *left_at > seq)
     }
 }
 
@@ -55,24 +46,35 @@ mod tests {
 
     use super::*;
 
+    fn user() -> UserId {
+        UserId::new(Timestamp::from_millis(0))
+    }
+
     #[test]
     fn only_later_departures_count() {
-        let (mut departures, user) = (Departures::default(), UserId::new(Timestamp::from_millis(0)));
-        assert_eq!(departures.standing(user, 0), Standing::Member);
+        let (mut departures, user, other) = (Departures::since(3), user(), user());
+        assert!(!departures.may_have_left(user, 3));
         departures.add(5, user);
-        assert_eq!(departures.standing(user, 4), Standing::Left);
-        assert_eq!(departures.standing(user, 5), Standing::Member, "it came back in before it was checked");
-        assert_eq!(departures.standing(UserId::new(Timestamp::from_millis(0)), 4), Standing::Member);
+        assert!(departures.may_have_left(user, 4));
+        assert!(!departures.may_have_left(user, 5), "it came back in before it was checked");
+        assert!(!departures.may_have_left(other, 4));
+    }
+
+    #[test]
+    fn what_the_room_has_not_seen_is_not_taken_for_granted() {
+        let departures = Departures::since(61);
+        assert!(departures.may_have_left(user(), 60), "61 may have been the departure");
+        assert!(!departures.may_have_left(user(), 61));
     }
 
     #[test]
     fn what_is_forgotten_is_not_taken_for_granted() {
-        let (mut departures, user) = (Departures::default(), UserId::new(Timestamp::from_millis(0)));
-        departures.add(1, user);
+        let (mut departures, user_id) = (Departures::since(0), user());
+        departures.add(1, user_id);
         for seq in 2..=REMEMBERED as u64 + 1 {
-            departures.add(seq, UserId::new(Timestamp::from_millis(0)));
+            departures.add(seq, user());
         }
-        assert_eq!(departures.standing(user, 0), Standing::Unknown);
-        assert_eq!(departures.standing(user, 1), Standing::Member);
+        assert!(departures.may_have_left(user_id, 0));
+        assert!(!departures.may_have_left(user_id, 1));
     }
 }

@@ -41,20 +41,23 @@ pub enum Malformed {
     /// Not JSON, or not with the fields of an event.
     #[error("it does not decode: {0}")]
     Undecodable(#[from] serde_json::Error),
+    /// Not UTF-8.
+    #[error("it is not UTF-8")]
+    NotUtf8,
     /// It belongs to another room.
     #[error("it is of another channel")]
     Misrouted,
 }
 
 impl Published {
-    /// Reads a payload of the room's topic. The bytes are copied, since they pin the read buffer that they came in.
-    pub fn parse(channel_id: ChannelId, payload: &[u8]) -> Result<Self, Malformed> {
-        let header = EventHeader::parse(payload)?;
+    /// Reads a payload of the room's topic.
+    pub fn parse(channel_id: ChannelId, payload: Bytes) -> Result<Self, Malformed> {
+        let header = EventHeader::parse(&payload)?;
         if header.channel_id != channel_id {
             return Err(Malformed::Misrouted);
         }
         // serde_json has read it from UTF-8, but skips what it does not need without checking it.
-        let frame = Utf8Bytes::try_from(Bytes::copy_from_slice(payload)).map_err(|_| Malformed::Misrouted)?;
+        let frame = Utf8Bytes::try_from(payload).map_err(|_| Malformed::NotUtf8)?;
         let Some(seq) = header.seq else { return Ok(Self::Signal(frame)) };
         let effect = match (header.event_type, header.user_id) {
             (Some(EventType::MemberLeft), Some(user_id)) => Some(Effect::Left(user_id)),
@@ -68,7 +71,7 @@ impl Published {
 impl RoomEvent {
     /// Reads an entry of the room's log.
     pub fn from_log(logged: &LoggedEvent) -> Result<Self, Malformed> {
-        match Published::parse(logged.channel_id, &logged.body)? {
+        match Published::parse(logged.channel_id, logged.body.clone())? {
             Published::Event(event) if event.seq == logged.seq => Ok(event),
             Published::Event(_) | Published::Signal(_) => Err(Malformed::Misrouted),
         }
@@ -82,7 +85,7 @@ mod tests {
     const CHANNEL: &str = "018f4e7a-0000-7000-8000-000000000001";
 
     fn parse(payload: &str) -> Result<Published, Malformed> {
-        Published::parse(CHANNEL.parse().unwrap(), payload.as_bytes())
+        Published::parse(CHANNEL.parse().unwrap(), Bytes::copy_from_slice(payload.as_bytes()))
     }
 
     #[test]
@@ -117,6 +120,6 @@ mod tests {
         let mut bytes = format!(r#"{{"type":"MESSAGE","channelId":"{CHANNEL}","seq":1,"content":"?"}}"#).into_bytes();
         let at = bytes.iter().position(|b| *b == b'?').unwrap();
         bytes[at] = 0xff;
-        assert!(Published::parse(CHANNEL.parse().unwrap(), &bytes).is_err());
+        assert!(Published::parse(CHANNEL.parse().unwrap(), bytes.into()).is_err());
     }
 }

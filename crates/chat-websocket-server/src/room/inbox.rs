@@ -15,7 +15,7 @@ use super::control::Control;
 const PAYLOADS: usize = 1_024;
 /// Most bytes of payloads that wait.
 const PAYLOAD_BYTES: usize = 1024 * 1024;
-/// Most wishes that wait: more than the sessions of an instance make while a room opens, unless storage is away.
+/// Most wishes that wait, but for reports: more than the sessions of an instance make while a room opens.
 const WISHES: usize = 16_384;
 
 /// The bounded queue of one room.
@@ -47,15 +47,16 @@ pub struct Waiting {
 pub struct Busy;
 
 impl Inbox {
-    /// Queues a payload from the bus, or takes note that it was dropped.
-    pub fn publish(&self, payload: Bytes) {
+    /// Queues a payload from the bus, or takes note that it was dropped. It is copied: the bytes pin the much larger
+    /// buffer that they were read into.
+    pub fn publish(&self, payload: &[u8]) {
         let mut state = self.state.lock();
         let full = state.waiting.payloads.len() >= PAYLOADS || state.payload_bytes + payload.len() > PAYLOAD_BYTES;
         if full {
             state.waiting.overrun = true;
         } else {
             state.payload_bytes += payload.len();
-            state.waiting.payloads.push_back(payload);
+            state.waiting.payloads.push_back(Bytes::copy_from_slice(payload));
         }
         drop(state);
         self.filled.notify_one();
@@ -71,6 +72,13 @@ impl Inbox {
         drop(state);
         self.filled.notify_one();
         Ok(())
+    }
+
+    /// Queues what the room must learn: that a session is gone, that a replay is done. There is at most one of each for
+    /// every wish that was taken in, which bounds them.
+    pub fn report(&self, control: Control) {
+        self.state.lock().waiting.controls.push_back(control);
+        self.filled.notify_one();
     }
 
     /// Waits until there is something to take.
@@ -99,21 +107,21 @@ mod tests {
     fn payloads_that_do_not_fit_are_dropped_and_told() {
         let inbox = Inbox::default();
         for _ in 0..PAYLOADS {
-            inbox.publish(Bytes::from_static(b"x"));
+            inbox.publish(b"x");
         }
         assert!(!inbox.state.lock().waiting.overrun);
-        inbox.publish(Bytes::from_static(b"x"));
+        inbox.publish(b"x");
         let waiting = inbox.take();
         assert_eq!((waiting.payloads.len(), waiting.overrun), (PAYLOADS, true));
-        inbox.publish(Bytes::from_static(b"x"));
+        inbox.publish(b"x");
         assert!(!inbox.take().overrun, "there is room again");
     }
 
     #[test]
     fn payload_bytes_are_bounded_too() {
         let inbox = Inbox::default();
-        inbox.publish(Bytes::from(vec![0; PAYLOAD_BYTES]));
-        inbox.publish(Bytes::from_static(b"x"));
+        inbox.publish(&vec![0; PAYLOAD_BYTES]);
+        inbox.publish(b"x");
         let waiting = inbox.take();
         assert_eq!((waiting.payloads.len(), waiting.overrun), (1, true));
     }
@@ -126,6 +134,8 @@ mod tests {
             assert_eq!(inbox.control(leave()), Ok(()));
         }
         assert_eq!(inbox.control(leave()), Err(Busy));
+        inbox.report(leave());
+        assert_eq!(inbox.state.lock().waiting.controls.len(), WISHES + 1, "a report is never refused");
         assert!(!inbox.is_idle());
         inbox.take();
         assert!(inbox.is_idle());

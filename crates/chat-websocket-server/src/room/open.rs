@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::{
     Room, RoomStatus,
     control::{Answer, Control, Join},
-    departures::{Departures, Standing},
+    departures::Departures,
     event::{Effect, Published, RoomEvent},
     recent::Recent,
     replay::Replay,
@@ -24,7 +24,7 @@ use super::{
     subscribers::{Progress, Subscriber, Subscribers},
 };
 use crate::{
-    protocol::{ErrorCode, Position, ResetReason, ServerFrame, UnsubscribeReason},
+    protocol::{CloseReason, ErrorCode, Position, ResetReason, ServerFrame, UnsubscribeReason},
     session::SessionHandle,
 };
 
@@ -44,9 +44,15 @@ pub(super) struct OpenRoom {
     empty_since: Option<Instant>,
     /// Events on their way out; kept for its memory.
     ready: Vec<RoomEvent>,
+    /// A read of the log that is under way.
+    read: Option<LogRead>,
 }
 
+/// Payloads that are handled in one go. Then the sessions get their turn to write, before the next ones fill their queues.
+const PAYLOADS_PER_TURN: usize = 128;
+
 impl OpenRoom {
+    /// A room that delivers every event after `head`.
     pub(super) fn new(room: Room, head: Head) -> Self {
         let limits = room.context.limits;
         let mut this = Self {
@@ -55,12 +61,13 @@ impl OpenRoom {
             sequencer: Sequencer::new(head.head_seq, limits.sequencer),
             recent: Recent::new(head.head_seq, limits.recent),
             subscribers: Subscribers::default(),
-            departures: Departures::default(),
+            departures: Departures::since(head.head_seq),
             channel_type: None,
             closed: false,
             replays: 0,
             empty_since: Some(Instant::now()),
             ready: Vec::new(),
+            read: None,
         };
         this.settle();
         this
@@ -68,21 +75,20 @@ impl OpenRoom {
 
     pub(super) async fn serve(mut self, may_end: impl Fn() -> bool) {
         let inbox = Arc::clone(&self.room.handle.inbox);
-        let mut read: Option<LogRead> = None;
         loop {
             let ends_at = self.empty_since.map(|since| since + self.room.context.limits.linger);
             let wake_at = [self.sequencer.read_at(), ends_at].into_iter().flatten().min();
             tokio::select! {
-                () = inbox.filled() => self.take_inbox(),
-                Some(result) = OptionFuture::from(read.as_mut()) => {
-                    read = None;
+                () = inbox.filled() => self.take_inbox().await,
+                Some(result) = OptionFuture::from(self.read.as_mut()) => {
+                    self.read = None;
                     self.end_read(result);
                 }
                 Some(()) = OptionFuture::from(wake_at.map(sleep_until)) => {}
             }
             let now = Instant::now();
             if let Some(after) = self.sequencer.begin_read(now) {
-                read = Some(self.read_log(after));
+                self.read = Some(self.read_log(after));
             }
             if ends_at.is_some_and(|at| at <= now) && self.empty_since.is_some() && may_end() {
                 return;
@@ -90,23 +96,27 @@ impl OpenRoom {
         }
     }
 
-    fn take_inbox(&mut self) {
-        let waiting = self.room.handle.inbox.take();
+    async fn take_inbox(&mut self) {
+        let mut waiting = self.room.handle.inbox.take();
         if waiting.overrun {
             self.room.context.metrics.overruns.inc();
             self.room.context.compare_heads.notify_one();
         }
-        for payload in waiting.payloads {
-            self.hear(&payload);
+        while !waiting.payloads.is_empty() {
+            let turn = waiting.payloads.len().min(PAYLOADS_PER_TURN);
+            waiting.payloads.drain(..turn).for_each(|payload| self.hear(payload));
+            self.deliver_ready();
+            if !waiting.payloads.is_empty() {
+                tokio::task::yield_now().await;
+            }
         }
-        self.deliver_ready();
         for control in waiting.controls {
             self.obey(control);
         }
         self.settle();
     }
 
-    fn hear(&mut self, payload: &Bytes) {
+    fn hear(&mut self, payload: Bytes) {
         let metrics = Arc::clone(&self.room.context.metrics);
         match Published::parse(self.room.channel_id, payload) {
             Ok(Published::Event(event)) => match self.sequencer.offer(event, Instant::now(), &mut self.ready) {
@@ -145,18 +155,26 @@ impl OpenRoom {
     fn join(&mut self, join: Join) {
         let Join { session, request_id, position, access } = join;
         self.subscribers.remove(session.id);
-        self.channel_type = Some(access.channel_type);
-        self.learn_head(access.head);
-        self.closed |= !access.active && self.sequencer.delivered() >= access.head.head_seq;
-
-        if access.channel_type != ChannelType::Public {
-            match self.departures.standing(session.user_id, access.head.head_seq) {
-                Standing::Member => {}
-                Standing::Left => return self.unsubscribe(&session, UnsubscribeReason::Removed),
-                Standing::Unknown => return self.turn_away(&session, request_id),
-            }
+        // Whoever closes the session afterwards finds the channel noted and takes it out here again.
+        session.add_channel(self.room.channel_id, usize::MAX);
+        if session.outbox.closed().is_some() {
+            return;
         }
-        let subscriber = Subscriber { session, request_id, progress: Progress::Live(0), replayed: 0 };
+        let seq = access.head.head_seq;
+        if access.head.epoch != self.epoch {
+            // Either this room or what was read is out of date; the comparison with the log will tell.
+            self.room.context.compare_heads.notify_one();
+            return self.turn_away(&session, request_id);
+        }
+        self.channel_type = Some(access.channel_type);
+        self.sequencer.observe_head(seq, Instant::now());
+        self.closed |= !access.active && self.sequencer.delivered() >= seq;
+
+        if access.channel_type != ChannelType::Public && self.departures.may_have_left(session.user_id, seq) {
+            // When it asks again, storage knows.
+            return self.turn_away(&session, request_id);
+        }
+        let subscriber = Subscriber { session, request_id, progress: Progress::Live(0), checked_at: seq, replayed: 0 };
         let Some(position) = position else { return self.go_live(subscriber, self.sequencer.delivered()) };
         match self.useless(&position, access.head) {
             Some(reason) => self.reset(subscriber, reason, access.head),
@@ -191,16 +209,17 @@ impl OpenRoom {
             return self.go_live(subscriber, delivered);
         }
         self.replays += 1;
+        let ended = CancellationToken::new();
         let replay = Replay {
             channel_id: self.room.channel_id,
             session: Arc::clone(&subscriber.session),
             number: self.replays,
             after,
             upto: delivered,
+            ended: ended.clone(),
         };
         let context = &self.room.context;
         let run = replay.run(Arc::clone(&context.reader), Arc::clone(&self.room.handle.inbox));
-        let ended = CancellationToken::new();
         let until = ended.clone();
         context.tasks.spawn("replay", async move {
             let _: Option<()> = until.run_until_cancelled(run).await;
@@ -256,23 +275,21 @@ impl OpenRoom {
         session.outbox.push(ServerFrame::Unsubscribed { id: None, channel_id, reason }.encode());
     }
 
-    /// The log goes up to here; or it is another log.
-    fn learn_head(&mut self, head: Head) {
+    /// The log goes up to here; or it is another log, restored from a backup. Then the sessions are sent away: when they
+    /// come back, they are checked against the memberships of that log and start anew in it.
+    pub(super) fn learn_head(&mut self, head: Head) {
         if head.epoch == self.epoch {
             return self.sequencer.observe_head(head.head_seq, Instant::now());
         }
         warn!(channel.id = %self.room.channel_id, "the log was replaced, its sessions start anew");
         let limits = self.room.context.limits;
+        self.subscribers.close(CloseReason::TryAgainLater);
         self.epoch = head.epoch;
         self.sequencer = Sequencer::new(head.head_seq, limits.sequencer);
         self.recent = Recent::new(head.head_seq, limits.recent);
-        self.departures = Departures::default();
-        let all: Vec<_> = self.subscribers.iter().map(|one| one.session.id).collect();
-        for session_id in all {
-            if let Some(subscriber) = self.subscribers.remove(session_id) {
-                self.reset(subscriber, ResetReason::EpochChanged, head);
-            }
-        }
+        self.departures = Departures::since(head.head_seq);
+        self.closed = false;
+        self.read = None;
     }
 
     fn read_log(&self, after: u64) -> LogRead {
@@ -324,7 +341,7 @@ impl OpenRoom {
         if self.channel_type == Some(ChannelType::Public) {
             return;
         }
-        for session_id in self.subscribers.of_user(user_id) {
+        for session_id in self.subscribers.of_departed(user_id, seq) {
             if let Some(subscriber) = self.subscribers.remove(session_id) {
                 self.unsubscribe(&subscriber.session, UnsubscribeReason::Removed);
             }

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use chat_domain::ChannelId;
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{control::Control, event::RoomEvent, inbox::Inbox};
@@ -27,6 +28,8 @@ pub(super) struct Replay {
     pub(super) after: u64,
     /// The last event to send: the room has seen it, and with it who has left until then.
     pub(super) upto: u64,
+    /// Ends it: what the room says to the session after that comes after what was replayed.
+    pub(super) ended: CancellationToken,
 }
 
 impl Replay {
@@ -43,14 +46,11 @@ impl Replay {
                 if !self.session.outbox.has_space().await {
                     return;
                 }
-                self.session.outbox.push(event.frame);
+                self.session.outbox.push_unless(&self.ended, event.frame);
                 after = event.seq;
             }
         }
-        let caught_up = Control::CaughtUp { session_id: self.session.id, replay: self.number, after };
-        if room.control(caught_up).is_err() {
-            self.give_up();
-        }
+        room.report(Control::CaughtUp { session_id: self.session.id, replay: self.number, after });
     }
 
     /// The next page, or `None` if the log cannot be read. A hole in the log is as bad as an error: nothing is skipped.

@@ -7,7 +7,10 @@ use tokio_util::sync::DropGuard;
 use uuid::Uuid;
 
 use super::event::RoomEvent;
-use crate::{protocol::RequestId, session::SessionHandle};
+use crate::{
+    protocol::{CloseReason, RequestId},
+    session::SessionHandle,
+};
 
 /// A session that has the channel open.
 #[derive(Debug)]
@@ -18,6 +21,8 @@ pub(super) struct Subscriber {
     pub(super) request_id: Option<RequestId>,
     /// How far it is.
     pub(super) progress: Progress,
+    /// How far the log went when its user was found to be a member: departures up to there are old.
+    pub(super) checked_at: u64,
     /// Events that were replayed to it.
     pub(super) replayed: u64,
 }
@@ -74,9 +79,10 @@ impl Subscribers {
         }
     }
 
-    /// The sessions of a user.
-    pub(super) fn of_user(&self, user_id: UserId) -> Vec<Uuid> {
-        self.list.iter().filter(|one| one.session.user_id == user_id).map(|one| one.session.id).collect()
+    /// The sessions of a user that left at this `seq`, but for those that came in after it was back.
+    pub(super) fn of_departed(&self, user_id: UserId, left_at: u64) -> Vec<Uuid> {
+        let departed = |one: &&Subscriber| one.session.user_id == user_id && one.checked_at < left_at;
+        self.list.iter().filter(departed).map(|one| one.session.id).collect()
     }
 
     /// The sessions that get what the room delivers.
@@ -84,9 +90,12 @@ impl Subscribers {
         self.list.iter().filter(|one| matches!(one.progress, Progress::Live(_)))
     }
 
-    /// All sessions.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Subscriber> {
-        self.list.iter()
+    /// Ends all sessions.
+    pub(super) fn close(&mut self, reason: CloseReason) {
+        self.places.clear();
+        for subscriber in self.list.drain(..) {
+            subscriber.session.outbox.close(reason);
+        }
     }
 
     /// Queues consecutive events for each live session that does not have them yet. Returns how many deliveries that was.
@@ -99,5 +108,12 @@ impl Subscribers {
             deliveries += news.len() as u64;
         }
         deliveries
+    }
+}
+
+impl Drop for Subscribers {
+    /// A room ends when it has none. If it ends otherwise, its sessions must not wait for what will not come.
+    fn drop(&mut self) {
+        self.close(CloseReason::Internal);
     }
 }

@@ -35,9 +35,9 @@ impl SessionHandle {
         true
     }
 
-    /// Takes note that the channel is closed for this session. False if it was not open.
-    pub fn forget_channel(&self, channel_id: ChannelId) -> bool {
-        self.channels.lock().remove(&channel_id)
+    /// Takes note that the channel is closed for this session.
+    pub fn forget_channel(&self, channel_id: ChannelId) {
+        self.channels.lock().remove(&channel_id);
     }
 
     /// Takes all channels away.

@@ -1,25 +1,28 @@
 //! What a client asks for, and what it is answered.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use chat_domain::{ChannelId, Clock, Timestamp, UserId, ports::Access};
 use common_auth::Principal;
 use rand::RngExt;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
-use tracing::warn;
 
 use super::{
     Session,
     socket::Received,
-    welcome::{token_refused, verify},
+    welcome::{check_status, in_time, token_refused, verify},
 };
 use crate::{
     protocol::{
         ChannelRequest, ClientFrame, CloseReason, ErrorCode, FrameError, RequestId, ServerFrame, UnsubscribeReason,
         VERSION,
     },
-    room::control::{Answer, Control, Join},
+    room::control::{Answer, Join},
 };
 
 /// Sessions that are sent away come back within this time, not all at once.
@@ -53,7 +56,7 @@ impl Session {
             return Ok(());
         }
         match ClientFrame::parse(text) {
-            Ok(ClientFrame::Auth { token }) => self.renew(&token),
+            Ok(ClientFrame::Auth { token }) => self.renew(&token).await?,
             Ok(ClientFrame::Subscribe { id, channels }) => self.subscribe(id, channels).await,
             Ok(ClientFrame::Unsubscribe { id, channel_ids }) => self.unsubscribe(id.as_ref(), &channel_ids),
             Ok(ClientFrame::Ping { id }) => self.answer(&ServerFrame::Pong { id }),
@@ -83,7 +86,8 @@ impl Session {
     }
 
     /// A new token for the same user. A bad one changes nothing: the old one goes on until it expires.
-    fn renew(&mut self, token: &str) {
+    async fn renew(&mut self, token: &str) -> Result<(), CloseReason> {
+        check_status(self.handle.user_id, &self.context).await?;
         match verify(&self.context, token) {
             Ok(principal) if UserId::from(principal.user_id) == self.handle.user_id => {
                 self.expires_at = expiry(&principal, &*self.context.clock);
@@ -96,6 +100,7 @@ impl Session {
             }
             Err(error) => self.answer(&token_refused(&error)),
         }
+        Ok(())
     }
 
     /// Channels that the request's address named, for clients that send no frames.
@@ -110,13 +115,13 @@ impl Session {
             return self.answer(&ServerFrame::error(id, None, ErrorCode::TooManyChannels, &message));
         }
         let ids: Vec<_> = channels.iter().map(|channel| channel.channel_id).collect();
-        let access = match self.read_access(&ids).await {
-            Ok(access) => access,
-            Err(error) => {
-                warn!(error = %error, "access to channels cannot be checked");
-                let message = "storage is away; nothing was opened";
-                return self.answer(&ServerFrame::error(id, None, ErrorCode::Unavailable, message));
-            }
+        if ids.iter().collect::<HashSet<_>>().len() < ids.len() {
+            let message = "a channel is named twice; nothing was opened";
+            return self.answer(&ServerFrame::error(id, None, ErrorCode::BadFrame, message));
+        }
+        let Some(access) = in_time("access to channels", self.read_access(&ids)).await else {
+            let message = "storage is away; nothing was opened";
+            return self.answer(&ServerFrame::error(id, None, ErrorCode::Unavailable, message));
         };
         for channel in channels {
             let channel_id = channel.channel_id;
@@ -147,26 +152,19 @@ impl Session {
         if !self.handle.add_channel(channel_id, self.context.limits.channels) {
             return Err((ErrorCode::TooManyChannels, "as many channels are open as may be"));
         }
+        // A channel that stays noted because the room is busy is noted in vain until the next try, or the end.
         let join = Join { session: Arc::clone(&self.handle), request_id, position: channel.position(), access };
-        self.context.hub.join(channel_id, join).map_err(|_| {
-            self.handle.forget_channel(channel_id);
-            (ErrorCode::Unavailable, "the room is busy, try again")
-        })
+        self.context.hub.join(channel_id, join).map_err(|_| (ErrorCode::Unavailable, "the room is busy, try again"))
     }
 
     fn unsubscribe(&self, id: Option<&RequestId>, channels: &[ChannelId]) {
         for &channel_id in channels {
-            if !self.handle.forget_channel(channel_id) {
+            self.handle.forget_channel(channel_id);
+            // The room answers, behind the last event that it queued. Without a room there is nothing to be behind of.
+            let answer = Answer { session: Arc::clone(&self.handle), request_id: id.cloned() };
+            if !self.context.hub.leave(channel_id, self.handle.id, answer) {
                 let reason = UnsubscribeReason::Requested;
                 self.answer(&ServerFrame::Unsubscribed { id: id.cloned(), channel_id, reason });
-                continue;
-            }
-            let answer = Some(Answer { session: Arc::clone(&self.handle), request_id: id.cloned() });
-            // The room answers, behind the last event that it queued.
-            if self.context.hub.ask(channel_id, Control::Leave { session_id: self.handle.id, answer }).is_err() {
-                self.handle.add_channel(channel_id, usize::MAX);
-                let message = "the room is busy, try again";
-                self.answer(&ServerFrame::error(id.cloned(), Some(channel_id), ErrorCode::Unavailable, message));
             }
         }
     }

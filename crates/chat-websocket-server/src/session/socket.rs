@@ -2,7 +2,10 @@ use std::{collections::VecDeque, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{Error, Message, Utf8Bytes, error::CapacityError},
@@ -89,9 +92,13 @@ impl Socket {
                 self.stream.close(Some(reason.frame())).await?;
             }
             // Reading on sends the answer to the client's own close, or takes its answer to ours. What else comes is late.
-            while let Some(message) = self.stream.next().await {
-                message?;
-            }
+            while let Some(Ok(_)) = self.stream.next().await {}
+            // What a refused client still sends is read too: a socket that is closed with unread input is reset, and the
+            // client would lose the close frame.
+            let socket = self.stream.get_mut();
+            socket.shutdown().await?;
+            let mut rest = [0; 1_024];
+            while socket.read(&mut rest).await? > 0 {}
             Ok::<(), Error>(())
         };
         // Whoever does not answer is let go of all the same.

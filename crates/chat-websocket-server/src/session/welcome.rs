@@ -1,8 +1,8 @@
 //! Before a session is one: who is it, and may it be here?
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use chat_domain::UserId;
+use chat_domain::{UserId, ports::StorageError};
 use common_auth::{Principal, TokenError};
 use tokio::time::{Instant, timeout_at};
 use tracing::{Span, warn};
@@ -14,9 +14,21 @@ use super::{
     strikes::Strikes,
 };
 use crate::{
+    hub::Registered,
     outbox::Outbox,
     protocol::{ClientFrame, CloseReason, ErrorCode, RequestId, ServerFrame},
 };
+
+/// How long a session waits for storage. Meanwhile it neither reads nor writes.
+const STORAGE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// A client that may be here.
+pub(super) struct Welcomed {
+    pub(super) handle: Arc<SessionHandle>,
+    pub(super) registered: Registered,
+    pub(super) principal: Principal,
+    pub(super) strikes: Strikes,
+}
 
 /// Finds out who the client is, if its request did not say so, and takes its session in.
 pub(super) async fn welcome(
@@ -24,7 +36,7 @@ pub(super) async fn welcome(
     principal: Option<Principal>,
     context: &SessionContext,
     session_id: Uuid,
-) -> Result<(Arc<SessionHandle>, Principal, Strikes), CloseReason> {
+) -> Result<Welcomed, CloseReason> {
     let limits = &context.limits;
     let mut strikes = Strikes::new(limits.frames_per_second, limits.frame_burst);
     let principal = match principal {
@@ -33,11 +45,13 @@ pub(super) async fn welcome(
     };
     let user_id = UserId::from(principal.user_id);
     Span::current().record("user.id", tracing::field::display(user_id));
-    check_status(user_id, context).await?;
 
     let handle = Arc::new(SessionHandle::new(session_id, user_id, Outbox::new(limits.outbox)));
-    context.hub.add_session(&handle).map_err(|_| CloseReason::TooManyConnections)?;
-    Ok((handle, principal, strikes))
+    let registered = context.hub.add_session(&handle).map_err(|_| CloseReason::TooManyConnections)?;
+    // In this order: a ban that comes after the look at the status is heard.
+    context.hub.hear_user(user_id).await;
+    check_status(user_id, context).await?;
+    Ok(Welcomed { handle, registered, principal, strikes })
 }
 
 /// Waits for AUTH. Other frames are refused; when the time is up, so is the client.
@@ -103,15 +117,30 @@ pub(super) fn token_refused(error: &TokenError) -> ServerFrame {
     ServerFrame::error(None, None, code, &error.to_string())
 }
 
-/// A user that storage does not know yet may come in: it is in no channel, and nothing says that it may not.
-async fn check_status(user_id: UserId, context: &SessionContext) -> Result<(), CloseReason> {
-    let _permit = context.admission.acquire().await.ok();
-    match context.storage.user(user_id).await {
-        Ok(Some(user)) if !user.status.may_read() => Err(CloseReason::Forbidden),
-        Ok(_) => Ok(()),
-        Err(error) => {
-            warn!(error = %error, "a session is sent away: storage cannot be asked about its user");
-            Err(CloseReason::TryAgainLater)
+/// May the user be here? One that storage does not know yet may: it is in no channel, and nothing says that it may not.
+pub(super) async fn check_status(user_id: UserId, context: &SessionContext) -> Result<(), CloseReason> {
+    let read = async {
+        let _permit = context.admission.acquire().await.ok();
+        context.storage.user(user_id).await
+    };
+    match in_time("the status of a user", read).await {
+        Some(Some(user)) if !user.status.may_read() => Err(CloseReason::Forbidden),
+        Some(_) => Ok(()),
+        None => Err(CloseReason::TryAgainLater),
+    }
+}
+
+/// What storage answers within [`STORAGE_TIMEOUT`], the wait in line included.
+pub(super) async fn in_time<T>(what: &str, read: impl Future<Output = Result<T, StorageError>>) -> Option<T> {
+    match tokio::time::timeout(STORAGE_TIMEOUT, read).await {
+        Ok(Ok(answer)) => Some(answer),
+        Ok(Err(error)) => {
+            warn!(storage.read = what, error = %error, "storage cannot answer a session");
+            None
+        }
+        Err(_) => {
+            warn!(storage.read = what, "storage did not answer a session in time");
+            None
         }
     }
 }

@@ -38,18 +38,16 @@ pub(super) struct Keeper {
 
 #[derive(Clone, Copy, PartialEq)]
 enum State {
-    /// There has been no connection yet, so that nothing can have been lost.
-    Connecting,
     /// Every topic of interest is heard.
     Hearing,
-    /// The owner was told that nothing is heard.
+    /// Nothing is heard, or not all. So it begins.
     Lost,
 }
 
 impl Keeper {
     pub(super) fn new(client: Client, interests: Arc<Interests>, sink: Arc<Sink>, timeout: Duration) -> Self {
         let (reconnected, errors) = (client.reconnect_rx(), client.error_rx());
-        Self { client, interests, sink, timeout, reconnected, errors, state: State::Connecting }
+        Self { client, interests, sink, timeout, reconnected, errors, state: State::Lost }
     }
 
     pub(super) async fn run(mut self, stop: CancellationToken) {
@@ -71,7 +69,6 @@ impl Keeper {
 
     /// Subscribes everything again on a new connection.
     async fn restore(&mut self) {
-        let was = self.state;
         self.lose("the connection was replaced");
         // What was told before this is mended by it.
         self.reconnected = self.reconnected.resubscribe();
@@ -82,10 +79,8 @@ impl Keeper {
             return;
         }
         self.state = State::Hearing;
-        if was != State::Connecting {
-            info!("subscriptions restored");
-            (self.sink)(Delivery::Interrupted(Interruption::Restored));
-        }
+        info!("subscriptions restored");
+        (self.sink)(Delivery::Interrupted(Interruption::Restored));
     }
 
     fn lose(&mut self, reason: &str) {
@@ -105,7 +100,7 @@ impl Keeper {
         }
         match (self.ping().await, self.state) {
             (Ok(()), State::Hearing) => {}
-            (Ok(()), State::Connecting | State::Lost) => self.restore().await,
+            (Ok(()), State::Lost) => self.restore().await,
             (Err(reason), _) => self.lose(&reason),
         }
     }
