@@ -130,8 +130,15 @@ impl Task {
                 let mut results = Vec::with_capacity(count);
                 for command in commands {
                     let single = self.append(vec![command]).await;
-                    results.push(single.and_then(|mut one| one.pop().unwrap_or(Err(AppendError::Failed))));
+                    let result = single.and_then(|mut one| one.pop().unwrap_or(Err(AppendError::Failed)));
+                    let unavailable = matches!(result, Err(AppendError::Unavailable));
+                    results.push(result);
+                    if unavailable {
+                        // The rest would wait for the same store, each as long as this one did.
+                        break;
+                    }
                 }
+                results.resize_with(count, || Err(AppendError::Unavailable));
                 results
             }
             Err(error) => vec![Err(error); count],

@@ -133,13 +133,14 @@ pub struct LimitsConfig {
     pub burst: u32,
     /// Commands that wait for a commit; more are answered with 503. Default 4 096.
     pub append_queue: usize,
-    /// Publications that wait for Redis; more are dropped, and readers repair from the log. Default 65 536.
+    /// Publications that wait for Redis; more are dropped, and readers repair from the log. An event has up to about 60 KB.
+    /// Default 8 192.
     pub publish_queue: usize,
 }
 
 impl Default for LimitsConfig {
     fn default() -> Self {
-        Self { requests_per_second: 100, burst: 200, append_queue: 4_096, publish_queue: 65_536 }
+        Self { requests_per_second: 100, burst: 200, append_queue: 4_096, publish_queue: 8_192 }
     }
 }
 

@@ -1,0 +1,6 @@
+//! Rooms over a real log and the bus in memory, at the seams that processes hit by chance only.
+
+#![expect(clippy::unwrap_used, reason = "what does not work fails the test")]
+
+mod rooms;
+mod world;

@@ -1,0 +1,124 @@
+use chat_domain::{Actor, ledger::Action};
+use chat_test_support::wait_until;
+
+use crate::world::{DEADLINE, World, frame};
+
+#[tokio::test]
+async fn who_is_removed_while_the_room_opens_hears_nothing_after_that() {
+    let world = World::new().await;
+    let bob = world.session(world.bob);
+    let stale = world.access(world.bob).await;
+    let removed = world.remove_bob(false).await;
+    world.send(false).await;
+
+    world.join(&bob, stale, None);
+
+    let sent = bob.until("UNSUBSCRIBED").await;
+    assert_eq!(sent, [frame("SUBSCRIBED", None), frame("MEMBER_LEFT", removed), frame("UNSUBSCRIBED", None)]);
+}
+
+#[tokio::test]
+async fn who_was_removed_before_an_open_room_is_joined_is_turned_away() {
+    let world = World::new().await;
+    let (alice, bob) = (world.session(world.alice), world.session(world.bob));
+    world.join(&alice, world.access(world.alice).await, None);
+    alice.until("SUBSCRIBED").await;
+    let stale = world.access(world.bob).await;
+    world.remove_bob(true).await;
+    alice.until("MEMBER_LEFT").await;
+
+    world.join(&bob, stale, Some(0));
+
+    assert_eq!(bob.until("ERROR").await, [frame("ERROR", None)]);
+}
+
+#[tokio::test]
+async fn an_old_departure_does_not_end_a_new_membership() {
+    let world = World::new().await;
+    let (alice, bob) = (world.session(world.alice), world.session(world.bob));
+    world.join(&alice, world.access(world.alice).await, None);
+    alice.until("SUBSCRIBED").await;
+    // The room has heard neither: it learns of both from the head that comes with the join.
+    let left = world.remove_bob(false).await;
+    let back = world.add_bob(false).await;
+
+    world.join(&bob, world.access(world.bob).await, None);
+    bob.until("MEMBER_JOINED").await;
+    let message = world.send(true).await;
+
+    assert_eq!(bob.until("MESSAGE").await, [frame("MESSAGE", message)]);
+    let sent = alice.until("MESSAGE").await;
+    assert_eq!(sent, [frame("MEMBER_LEFT", left), frame("MEMBER_JOINED", back), frame("MESSAGE", message)]);
+}
+
+#[tokio::test]
+async fn a_second_subscribe_starts_anew_without_what_the_first_one_replayed() {
+    let world = World::new().await;
+    let bob = world.session(world.bob);
+    for _ in 0..400 {
+        world.send(false).await;
+    }
+    let access = world.access(world.bob).await;
+    world.join(&bob, access, Some(0));
+    world.join(&bob, access, Some(200));
+
+    // The first is answered or cut off; behind the beginning of the second comes the second alone, whole and in order.
+    let mut sent = Vec::new();
+    while sent.last() != Some(&frame("MESSAGE", 400)) && !sent.contains(&frame("SUBSCRIBED", None)) {
+        sent.extend(bob.until("SUBSCRIBED").await);
+    }
+    let seqs: Vec<u64> = sent.iter().filter_map(|(_, seq)| *seq).collect();
+    let second = seqs.iter().rposition(|seq| *seq == 201).unwrap();
+    assert_eq!(seqs[second..], (201..=400).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_room_ends_when_its_last_session_is_dropped_with_a_join_on_its_way() {
+    let world = World::new().await;
+    let bob = world.session(world.bob);
+    world.join(&bob, world.access(world.bob).await, None);
+    drop(bob.registered);
+
+    wait_until("the room ends", DEADLINE, async || world.directory.rooms().is_empty()).await;
+}
+
+#[tokio::test]
+async fn what_is_not_published_is_found_by_the_next_join() {
+    let world = World::new().await;
+    let alice = world.session(world.alice);
+    world.join(&alice, world.access(world.alice).await, None);
+    alice.until("SUBSCRIBED").await;
+    let lost = world.send(false).await;
+    let heard = world.send(true).await;
+
+    let late = world.session(world.alice);
+    world.join(&late, world.access(world.alice).await, Some(0));
+    late.until("SUBSCRIBED").await;
+
+    wait_until("both are delivered", DEADLINE, async || {
+        let status = world.directory.rooms()[0].1.status.lock().unwrap();
+        status.delivered == heard
+    })
+    .await;
+    let sent: Vec<_> = alice.handle.outbox.take().iter().map(|text| text.contains("\"MESSAGE\"")).collect();
+    assert_eq!((sent, lost + 1), (vec![true, true], heard));
+}
+
+#[tokio::test]
+async fn a_closed_channel_is_replayed_to_its_end_and_then_closed() {
+    let world = World::new().await;
+    let message = world.send(false).await;
+    let close = Action::Close { channel_id: world.channel, actor: Actor::user(world.alice) };
+    let closed = world.act(close, false).await;
+    let bob = world.session(world.bob);
+
+    world.join(&bob, world.access(world.bob).await, Some(0));
+
+    let expected = [
+        frame("MESSAGE", message),
+        frame("CHANNEL_CLOSED", closed),
+        frame("SUBSCRIBED", None),
+        frame("UNSUBSCRIBED", None),
+    ];
+    assert_eq!(bob.until("UNSUBSCRIBED").await, expected);
+}

@@ -1,0 +1,156 @@
+use std::{sync::Arc, time::Duration};
+
+use chat_domain::{
+    Actor, Channel, ChannelDetails, ChannelId, ChannelType, Command, EventId, MessageContent, MessageId, Timestamp,
+    UserId,
+    ledger::{Action, NewMessage},
+    message::Text,
+    ports::{Access, NewChannel, Storage},
+};
+use chat_events::{
+    Topic,
+    bus::{Publication, Publisher, memory::MemoryBus},
+};
+use chat_storage::DatabaseConfig;
+use chat_test_support::wait_for;
+use chat_websocket_server::{
+    hub::{Directory, Hub, Registered},
+    metrics::Metrics,
+    outbox::{Outbox, OutboxLimits},
+    protocol::Position,
+    reader::LogReader,
+    room::{RoomContext, RoomLimits, control::Join},
+    session::SessionHandle,
+};
+use common_server::Lifecycle;
+use serde_json::Value;
+use tempfile::TempDir;
+use uuid::Uuid;
+
+const AT: Timestamp = Timestamp::from_millis(1_795_338_000_000);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const LINGER: Duration = Duration::from_millis(100);
+
+/// A log, a bus, and a hub over both. `alice` owns the channel, `bob` is a member.
+pub(crate) struct World {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) bus: Arc<MemoryBus>,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) channel: ChannelId,
+    pub(crate) alice: UserId,
+    pub(crate) bob: UserId,
+    _lifecycle: Lifecycle,
+    _folder: TempDir,
+}
+
+/// A session without a socket: what it would be sent is read from its outbox.
+pub(crate) struct Session {
+    pub(crate) handle: Arc<SessionHandle>,
+    pub(crate) registered: Registered,
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", folder.path().join("chat.db").display()).into();
+        let storage = chat_storage::open(&DatabaseConfig { url, ..DatabaseConfig::default() }).await.unwrap();
+        let (alice, bob) = (UserId::new(AT), UserId::new(AT));
+        for user in [alice, bob] {
+            storage.ensure_user(user, "somebody", AT).await.unwrap();
+        }
+        let details = ChannelDetails { name: Some("room".into()), description: None };
+        let channel = Channel::new(ChannelId::new(AT), ChannelType::Group, details, alice, AT);
+        let channel_id = channel.id;
+        storage.create(NewChannel { channel, creator: alice, others: vec![bob] }).await.unwrap();
+
+        let (bus, directory, metrics) = (Arc::<MemoryBus>::default(), Arc::<Directory>::default(), Arc::default());
+        let (heard, counted): (_, Arc<Metrics>) = (Arc::clone(&directory), Arc::clone(&metrics));
+        let sink = Box::new(move |delivery| heard.deliver(delivery, &counted));
+        let subscriber = bus.subscriber(Duration::ZERO, sink);
+        let lifecycle = Lifecycle::new(Duration::from_secs(1));
+        let context = RoomContext {
+            reader: Arc::new(LogReader::new(Arc::clone(&storage), 2, 2)),
+            tasks: lifecycle.background().clone(),
+            metrics,
+            compare_heads: Arc::clone(&directory.compare_heads),
+            limits: RoomLimits { linger: LINGER, ..RoomLimits::default() },
+        };
+        let hub = Arc::new(Hub::new(Arc::clone(&directory), subscriber, context, 16));
+        Self { storage, bus, hub, directory, channel: channel_id, alice, bob, _lifecycle: lifecycle, _folder: folder }
+    }
+
+    pub(crate) async fn access(&self, user: UserId) -> Access {
+        self.storage.access(user, &[self.channel]).await.unwrap().remove(0)
+    }
+
+    /// Commits an action, and publishes it if `published`. Returns its `seq`.
+    pub(crate) async fn act(&self, action: Action, published: bool) -> u64 {
+        let command = Command { event_id: EventId::new(AT), at: AT, trace_id: None, action };
+        let event = self.storage.append(vec![command]).await.unwrap().remove(0).unwrap().event.unwrap();
+        if published {
+            let publication = Publication { topic: Topic::Room(self.channel), payload: event.body };
+            self.bus.publish(vec![publication]).await.unwrap();
+        }
+        event.seq
+    }
+
+    pub(crate) async fn send(&self, published: bool) -> u64 {
+        let message = NewMessage {
+            id: MessageId::new(AT),
+            channel_id: self.channel,
+            sender_id: self.alice,
+            content: MessageContent::Text(Text { text: "hello".into() }),
+            client_message_id: None,
+            reply_to: None,
+        };
+        self.act(Action::Send(message), published).await
+    }
+
+    pub(crate) async fn remove_bob(&self, published: bool) -> u64 {
+        let (channel_id, actor) = (self.channel, Actor::user(self.alice));
+        self.act(Action::RemoveMember { channel_id, actor, user_id: self.bob }, published).await
+    }
+
+    pub(crate) async fn add_bob(&self, published: bool) -> u64 {
+        let (channel_id, actor) = (self.channel, Actor::user(self.alice));
+        self.act(Action::AddMember { channel_id, actor, user_id: self.bob }, published).await
+    }
+
+    pub(crate) fn session(&self, user: UserId) -> Session {
+        let outbox = Outbox::new(OutboxLimits { frames: 1_024, bytes: 1024 * 1024 });
+        let handle = Arc::new(SessionHandle::new(Uuid::new_v4(), user, outbox));
+        let registered = self.hub.add_session(&handle).ok().unwrap();
+        Session { handle, registered }
+    }
+
+    pub(crate) fn join(&self, session: &Session, access: Access, after: Option<u64>) {
+        session.handle.add_channel(self.channel, 10);
+        let position = after.map(|seq| Position { seq, epoch: None });
+        let join = Join { session: Arc::clone(&session.handle), request_id: None, position, access };
+        self.hub.join(self.channel, join).unwrap();
+    }
+}
+
+impl Session {
+    /// What is sent up to and with the first frame of this type, each as its type and `seq`, if it has one.
+    pub(crate) async fn until(&self, frame_type: &str) -> Vec<(String, Option<u64>)> {
+        let mut seen = Vec::new();
+        wait_for(frame_type, DEADLINE, async || {
+            for frame in self.handle.outbox.take() {
+                self.handle.outbox.written(1, frame.len());
+                let frame: Value = serde_json::from_str(&frame).unwrap();
+                let found = frame["type"].as_str().unwrap().to_owned();
+                seen.push((found, frame["seq"].as_u64()));
+            }
+            seen.iter().any(|(found, _)| found == frame_type).then_some(())
+        })
+        .await;
+        seen
+    }
+}
+
+/// A frame, as [`Session::until`] tells it.
+pub(crate) fn frame(frame_type: &str, seq: impl Into<Option<u64>>) -> (String, Option<u64>) {
+    (frame_type.to_owned(), seq.into())
+}
