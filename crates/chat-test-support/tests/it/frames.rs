@@ -100,3 +100,18 @@ async fn channels_that_one_may_not_see_are_not_found() {
     scene.goes_on().await;
     assert_eq!(stock.expect("MESSAGE").await["channelId"], json!(scene.channel));
 }
+
+#[tokio::test]
+async fn a_channel_that_is_named_twice_opens_nothing() {
+    let mut scene = Scene::start(System::builder()).await;
+    let mut stock = scene.bob_listens().await;
+    let other = scene.bob.api.create_channel("PUBLIC", "second", &[]).await;
+    stock.until("CHANNEL_ADDED").await;
+
+    let twice = json!([{"channelId": other}, {"channelId": other, "afterSeq": 0}]);
+    stock.send(json!({"type": "SUBSCRIBE", "id": 7, "channels": twice})).await;
+    assert_eq!(stock.expect_error("BAD_FRAME").await["id"], 7);
+
+    stock.subscribe(other).await;
+    scene.goes_on().await;
+}
