@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
 };
 
@@ -114,7 +114,6 @@ pub struct Hub {
     directory: Arc<Directory>,
     subscriber: Arc<dyn Subscriber>,
     context: RoomContext,
-    sessions: AtomicUsize,
     connections_per_user: usize,
 }
 
@@ -144,7 +143,7 @@ impl Hub {
         context: RoomContext,
         connections_per_user: usize,
     ) -> Self {
-        Self { directory, subscriber, context, sessions: AtomicUsize::new(0), connections_per_user }
+        Self { directory, subscriber, context, connections_per_user }
     }
 
     /// Takes in an authenticated session, until the returned value is dropped.
@@ -157,7 +156,6 @@ impl Hub {
             return Err(TooManyConnections);
         }
         user.sessions.insert(session.id, Arc::clone(session));
-        self.sessions.fetch_add(1, Ordering::Relaxed);
         self.context.metrics.sessions.inc();
         Ok(Registered { hub: Arc::clone(self), session: Arc::clone(session) })
     }
@@ -180,7 +178,6 @@ impl Hub {
             user.sessions.remove(&session.id);
         }
         self.directory.users.remove_if(&session.user_id, |_, user| user.sessions.is_empty());
-        self.sessions.fetch_sub(1, Ordering::Relaxed);
         self.context.metrics.sessions.dec();
     }
 

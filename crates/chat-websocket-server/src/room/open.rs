@@ -117,7 +117,7 @@ impl OpenRoom {
     }
 
     fn hear(&mut self, payload: Bytes) {
-        let metrics = Arc::clone(&self.room.context.metrics);
+        let metrics = &self.room.context.metrics;
         match Published::parse(self.room.channel_id, payload) {
             Ok(Published::Event(event)) => match self.sequencer.offer(event, Instant::now(), &mut self.ready) {
                 Verdict::InOrder => {}
