@@ -31,11 +31,15 @@ mod config;
 mod connection;
 mod driver;
 mod frame;
+mod http;
 mod item;
 mod liveness;
 mod subscriptions;
 
 pub use client::{Client, Items};
 pub use config::{ClientConfig, ConfigError, SignIn, TokenError, TokenSource};
+pub use http::{
+    EventPage, HistoryPage, HistoryPlace, HttpClient, HttpConfig, HttpError, OutgoingMessage, StoredMessage,
+};
 pub use item::{Event, Item, MessageView, ResetReason, State, UnsubscribeReason};
 pub use subscriptions::Position;

@@ -9,6 +9,8 @@
 
 mod backpressure;
 mod ending;
+mod http_peer;
 mod peer;
 mod resume;
+mod sending;
 mod tokens;
