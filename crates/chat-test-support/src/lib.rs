@@ -2,9 +2,11 @@
 //!
 //! - [`browser::Browser`]: a real Chromium.
 //! - [`node::Node`]: a JavaScript program.
-//! - [`redis::RedisServer`]: an own Redis process per test, which can be killed, restarted and frozen.
+//! - [`redis::RedisServer`]: an own Redis process per test, which can be killed, restarted and frozen;
+//!   [`redis::RedisSentinels`] and [`redis::RedisCluster`]: the same for what stands in production.
 //! - [`postgres::Database`]: a fresh database per test, dropped at the end.
-//! - [`proxy::TcpProxy`]: a TCP forwarder that takes a client offline on demand.
+//! - [`postgres::PostgresServer`]: an own PostgreSQL server, which can be crashed, restarted and frozen.
+//! - [`proxy::TcpProxy`]: a TCP forwarder that cuts, stalls or slows a connection on demand.
 //! - [`system::System`]: the servers as real processes, with Redis and storage, and users who call the HTTP API.
 //! - [`wait`]: wait for a condition with a deadline, instead of sleeping.
 //!

@@ -1,4 +1,8 @@
-//! A fresh PostgreSQL database for one test, in the cluster that `cargo xtask test` runs.
+//! A fresh PostgreSQL database for one test in the cluster that `cargo xtask test` runs, or a server of its own.
+
+mod backends;
+mod cluster;
+mod server;
 
 use std::time::Duration;
 
@@ -6,6 +10,8 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, Connection, Executor};
 use url::Url;
 use uuid::Uuid;
+
+pub use server::PostgresServer;
 
 use crate::environment::{HOW_TO_GET_IT, variable};
 

@@ -60,20 +60,31 @@ impl Process {
         self.child.wait().expect("an own child can be waited for");
     }
 
-    /// Asks it to end (SIGTERM) and waits.
+    /// Asks it to end (with SIGTERM, if it has no signal of its own for that) and waits.
     ///
     /// # Panics
     /// When it still runs after `deadline`.
-    pub(crate) fn stop(&mut self, deadline: Duration) -> ExitStatus {
-        self.signal(Signal::TERM);
+    pub(crate) fn stop(&mut self, signal: Signal, deadline: Duration) -> ExitStatus {
+        self.signal(signal);
         let started = Instant::now();
         loop {
             if let Some(status) = self.ended() {
                 return status;
             }
-            assert!(started.elapsed() < deadline, "did not end within {deadline:?} of SIGTERM:\n{}", self.log_tail());
+            assert!(
+                started.elapsed() < deadline,
+                "did not end within {deadline:?} of {signal:?}:\n{}",
+                self.log_tail()
+            );
             std::thread::sleep(POLL_INTERVAL);
         }
+    }
+
+    /// A line such as `VmRSS` of its status in kB, as bytes; none when it has ended or the system has no such file.
+    pub(crate) fn memory(&self, line: &str) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).ok()?;
+        let value = status.lines().find_map(|text| text.strip_prefix(line)?.strip_prefix(':'))?;
+        value.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
     }
 
     /// The last lines of the log.

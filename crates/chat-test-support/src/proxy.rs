@@ -1,4 +1,4 @@
-//! A TCP forwarder between a client and a server that can be cut, mended and slowed down.
+//! A TCP forwarder between a client and a server that can be cut, stalled, slowed down and mended.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 pub struct TcpProxy {
     address: SocketAddr,
     network: Arc<watch::Sender<Network>>,
+    connections: TaskTracker,
     end: CancellationToken,
 }
 
@@ -23,6 +24,7 @@ pub struct TcpProxy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Network {
     up: bool,
+    stalled: bool,
     generation: u64,
     delay: Duration,
 }
@@ -35,11 +37,13 @@ impl TcpProxy {
     pub async fn start(target: SocketAddr) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("the kernel has a free port");
         let address = listener.local_addr().expect("a bound listener has an address");
-        let network = Arc::new(watch::Sender::new(Network { up: true, generation: 0, delay: Duration::ZERO }));
+        let network =
+            Arc::new(watch::Sender::new(Network { up: true, stalled: false, generation: 0, delay: Duration::ZERO }));
         let end = CancellationToken::new();
-        let tasks = TaskTracker::new();
-        tasks.spawn(accept(listener, target, Arc::clone(&network), end.clone(), tasks.clone()));
-        Self { address, network, end }
+        let connections = TaskTracker::new();
+        let accepting = accept(listener, target, Arc::clone(&network), end.clone(), connections.clone());
+        TaskTracker::new().spawn(accepting);
+        Self { address, network, connections, end }
     }
 
     /// Where clients connect.
@@ -56,9 +60,18 @@ impl TcpProxy {
         });
     }
 
-    /// Lets new connections through again.
+    /// Forwards nothing in either direction until [`TcpProxy::mend`], as a network that drops every packet: connections
+    /// stay open, new ones are accepted and hear nothing, and not even their end gets through.
+    pub fn stall(&self) {
+        self.network.send_modify(|network| network.stalled = true);
+    }
+
+    /// Ends a cut and a stall: new connections get through again, and what was held back goes on.
     pub fn mend(&self) {
-        self.network.send_modify(|network| network.up = true);
+        self.network.send_modify(|network| {
+            network.up = true;
+            network.stalled = false;
+        });
     }
 
     /// Breaks all connections once; new ones are served at once.
@@ -74,8 +87,7 @@ impl TcpProxy {
     /// How many connections go through it at this moment.
     #[must_use]
     pub fn connections(&self) -> usize {
-        // Each connection holds one receiver.
-        self.network.receiver_count()
+        self.connections.len()
     }
 }
 
@@ -90,7 +102,7 @@ async fn accept(
     target: SocketAddr,
     network: Arc<watch::Sender<Network>>,
     end: CancellationToken,
-    tasks: TaskTracker,
+    connections: TaskTracker,
 ) {
     while let Some(Ok((client, _))) = end.run_until_cancelled(listener.accept()).await {
         let now = *network.borrow();
@@ -99,25 +111,43 @@ async fn accept(
             continue;
         }
         let (connection, end) = (forward(client, target, Arc::clone(&network), now.generation), end.clone());
-        tasks.spawn(async move { end.run_until_cancelled(connection).await });
+        connections.spawn(async move { end.run_until_cancelled(connection).await });
     }
 }
 
 /// Copies both ways until both sides have ended or the connection's generation is over.
-async fn forward(mut client: TcpStream, target: SocketAddr, network: Arc<watch::Sender<Network>>, generation: u64) {
-    let Ok(mut server) = TcpStream::connect(target).await else { return };
-    let _ = (client.set_nodelay(true), server.set_nodelay(true));
+async fn forward(client: TcpStream, target: SocketAddr, network: Arc<watch::Sender<Network>>, generation: u64) {
     let mut cut = network.subscribe();
+    let cut = cut.wait_for(|network| network.generation != generation);
+    let opened = async {
+        flows(&network).await;
+        TcpStream::connect(target).await
+    };
+    tokio::pin!(cut);
+    let server = tokio::select! {
+        _ = &mut cut => return reset_on_close(&client),
+        opened = opened => opened,
+    };
+    let (Ok(mut server), mut client) = (server, client) else { return };
+    let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let ((from_client, to_client), (from_server, to_server)) = (client.split(), server.split());
     let forwarded =
         async { tokio::join!(copy(from_client, to_server, &network), copy(from_server, to_client, &network)) };
     let was_cut = tokio::select! {
-        _ = cut.wait_for(|network| network.generation != generation) => true,
+        _ = cut => true,
         _ = forwarded => false,
     };
     if was_cut {
         reset_on_close(&client);
         reset_on_close(&server);
+    }
+}
+
+/// Waits until the network is not stalled.
+async fn flows(network: &watch::Sender<Network>) {
+    if network.borrow().stalled {
+        // It fails only without a sender, which is borrowed here.
+        let _ = network.subscribe().wait_for(|network| !network.stalled).await;
     }
 }
 
@@ -134,9 +164,11 @@ async fn copy(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, network: &watch::Se
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }
+        flows(network).await;
         if to.write_all(&buffer[..length]).await.is_err() {
             break;
         }
     }
+    flows(network).await;
     let _ = to.shutdown().await;
 }

@@ -14,6 +14,7 @@
 //! ```
 
 mod builder;
+mod links;
 mod server;
 
 use std::path::{Path, PathBuf};
@@ -35,8 +36,7 @@ pub struct System {
     // In the order of the fields they are dropped: servers first, what they use afterwards.
     message_servers: Vec<Server>,
     websocket_servers: Vec<Server>,
-    /// The Redis that all of them use: kill, restart, pause and resume it at will.
-    pub redis: RedisServer,
+    redis: Option<RedisServer>,
     database: Option<Database>,
     secret: String,
     folder: TempDir,
@@ -69,19 +69,41 @@ impl System {
         &mut self.websocket_servers[index]
     }
 
-    /// `http://127.0.0.1:{port}` of message server `index`; it stays the same over restarts.
+    /// How many message servers there are, whether they run or not.
     #[must_use]
-    pub fn http_url(&self, index: usize) -> String {
-        format!("http://{}", self.message_servers[index].address())
+    pub fn message_servers(&self) -> usize {
+        self.message_servers.len()
     }
 
-    /// `ws://127.0.0.1:{port}/ws/chat` of instance `index`; it stays the same over restarts.
+    /// How many WebSocket instances there are, whether they run or not.
+    #[must_use]
+    pub fn websocket_servers(&self) -> usize {
+        self.websocket_servers.len()
+    }
+
+    /// The Redis that all of them use: kill, restart, pause and resume it at will.
+    ///
+    /// # Panics
+    /// When it was named with [`Builder::redis_at`]: then it is not this system's.
+    pub fn redis(&mut self) -> &mut RedisServer {
+        self.redis.as_mut().expect("the Redis of this system is an external one, named with redis_at")
+    }
+
+    /// `http://127.0.0.1:{port}` of message server `index`, through its link if there is one; it stays the same over
+    /// restarts.
+    #[must_use]
+    pub fn http_url(&self, index: usize) -> String {
+        format!("http://{}", self.message_servers[index].address_for_users())
+    }
+
+    /// `ws://127.0.0.1:{port}/ws/chat` of instance `index`, through its link if there is one; it stays the same over
+    /// restarts.
     #[must_use]
     pub fn websocket_url(&self, index: usize) -> String {
         self.websocket_servers[index].websocket_url()
     }
 
-    /// The database, when the storage is PostgreSQL.
+    /// The database, when the storage is PostgreSQL and not an external one.
     #[must_use]
     pub fn database(&self) -> Option<&Database> {
         self.database.as_ref()

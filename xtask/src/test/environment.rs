@@ -32,6 +32,7 @@ impl Environment {
             ("CHAT_TEST_CHROMIUM", browser),
             ("CHAT_TEST_CHROMEDRIVER", driver),
             ("CHAT_TEST_NODE", node),
+            ("CHAT_TEST_POSTGRES_BINARIES", postgres),
         ];
         let mut variables: Vec<_> =
             programs.into_iter().map(|(name, path)| (name, path.to_string_lossy().into_owned())).collect();

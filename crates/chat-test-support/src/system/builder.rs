@@ -6,6 +6,7 @@ use std::process::Command;
 
 use uuid::Uuid;
 
+use super::links::Links;
 use super::server::{Kind, Server};
 use super::{System, sqlite_file};
 use crate::environment::is_configuration;
@@ -26,9 +27,12 @@ pub enum Storage {
 #[must_use]
 pub struct Builder {
     storage: Storage,
+    redis_url: Option<String>,
+    database_url: Option<String>,
     message_servers: usize,
     websocket_servers: usize,
     demo: bool,
+    links: bool,
     settings: Vec<(String, String)>,
     message_settings: Vec<(String, String)>,
     websocket_settings: Vec<(String, String)>,
@@ -38,9 +42,12 @@ impl Default for Builder {
     fn default() -> Self {
         Self {
             storage: Storage::Sqlite,
+            redis_url: None,
+            database_url: None,
             message_servers: 1,
             websocket_servers: 2,
             demo: false,
+            links: false,
             settings: Vec::new(),
             message_settings: Vec::new(),
             websocket_settings: Vec::new(),
@@ -52,6 +59,16 @@ impl Builder {
     /// Where the log is kept; SQLite unless changed.
     pub fn storage(self, storage: Storage) -> Self {
         Self { storage, ..self }
+    }
+
+    /// Uses this Redis and starts none of its own.
+    pub fn redis_at(self, url: impl Into<String>) -> Self {
+        Self { redis_url: Some(url.into()), ..self }
+    }
+
+    /// Uses this database, whatever [`Builder::storage`] says, and makes none of its own.
+    pub fn database_at(self, url: impl Into<String>) -> Self {
+        Self { database_url: Some(url.into()), ..self }
     }
 
     /// How many message servers; one unless changed.
@@ -67,6 +84,12 @@ impl Builder {
     /// Serves the demo page, with the addresses of all instances; off unless changed.
     pub fn demo(self) -> Self {
         Self { demo: true, ..self }
+    }
+
+    /// Puts a [`TcpProxy`](crate::proxy::TcpProxy) between each server and Redis (of a `redis://` URL), between each
+    /// server and PostgreSQL, and between users and each server.
+    pub fn links(self) -> Self {
+        Self { links: true, ..self }
     }
 
     /// One more setting of every server, as in its environment: `("CHAT_LOG_FILTER", "debug")`.
@@ -93,26 +116,28 @@ impl Builder {
     /// When a part does not come up; the message has the end of its log.
     pub async fn start(self) -> System {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        let redis = RedisServer::start().await;
-        let database = match self.storage {
-            Storage::Postgres => Some(Database::create().await),
-            Storage::Sqlite => None,
+        let redis = match self.redis_url {
+            Some(_) => None,
+            None => Some(RedisServer::start().await),
         };
-        let database_url = database
-            .as_ref()
-            .map_or_else(|| format!("sqlite://{}", sqlite_file(folder.path()).display()), Database::url);
+        let redis_url = self.redis_url.or_else(|| redis.as_ref().map(RedisServer::url));
+        let database = match self.storage {
+            Storage::Postgres if self.database_url.is_none() => Some(Database::create().await),
+            _ => None,
+        };
+        let database_url = self
+            .database_url
+            .or_else(|| database.as_ref().map(Database::url))
+            .unwrap_or_else(|| format!("sqlite://{}", sqlite_file(folder.path()).display()));
         let secret = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
-        let common = [
-            ("CHAT_DATABASE_URL".to_owned(), database_url),
-            ("CHAT_REDIS_URL".to_owned(), redis.url()),
-            ("CHAT_AUTH_SECRET".to_owned(), secret.clone()),
-        ];
-        let settings: Vec<_> = common.into_iter().chain(self.settings).collect();
+        let neighbours = Neighbours { redis: redis_url.unwrap_or_default(), storage: database_url, links: self.links };
+        let settings = [vec![("CHAT_AUTH_SECRET".to_owned(), secret.clone())], self.settings].concat();
 
         // The demo page names the instances, so their addresses have to be known first.
         let of_websocket_servers = [settings.clone(), self.websocket_settings].concat();
         let mut websocket_servers =
-            launch_all(Kind::WebSocket, self.websocket_servers, &of_websocket_servers, folder.path()).await;
+            launch_all(Kind::WebSocket, self.websocket_servers, &of_websocket_servers, &neighbours, folder.path())
+                .await;
         let mut of_message_servers = [settings, self.message_settings].concat();
         if self.demo {
             let urls: Vec<_> = websocket_servers.iter().map(Server::websocket_url).collect();
@@ -120,7 +145,7 @@ impl Builder {
             of_message_servers.push(("CHAT_DEMO_INSTANCES".to_owned(), urls.join(",")));
         }
         let mut message_servers =
-            launch_all(Kind::Message, self.message_servers, &of_message_servers, folder.path()).await;
+            launch_all(Kind::Message, self.message_servers, &of_message_servers, &neighbours, folder.path()).await;
         for server in websocket_servers.iter_mut().chain(&mut message_servers) {
             server.until_ready().await;
         }
@@ -128,14 +153,32 @@ impl Builder {
     }
 }
 
-async fn launch_all(kind: Kind, count: usize, settings: &[(String, String)], folder: &Path) -> Vec<Server> {
-    let mut servers: Vec<_> = (0..count)
-        .map(|index| {
-            let own = folder.join(format!("{}-{index}", kind.program()));
-            fs::create_dir(&own).expect("a folder for the server can be made");
-            Server::launch(kind, settings.to_vec(), own)
-        })
-        .collect();
+/// What every server talks to.
+struct Neighbours {
+    redis: String,
+    storage: String,
+    links: bool,
+}
+
+async fn launch_all(
+    kind: Kind,
+    count: usize,
+    settings: &[(String, String)],
+    neighbours: &Neighbours,
+    folder: &Path,
+) -> Vec<Server> {
+    let mut servers = Vec::new();
+    for index in 0..count {
+        let own = folder.join(format!("{}-{index}", kind.program()));
+        fs::create_dir(&own).expect("a folder for the server can be made");
+        let (mut redis, mut storage) = (neighbours.redis.clone(), neighbours.storage.clone());
+        let links = match neighbours.links {
+            true => Links::put_before(&mut redis, &mut storage).await,
+            false => Links::default(),
+        };
+        let urls = [("CHAT_REDIS_URL".to_owned(), redis), ("CHAT_DATABASE_URL".to_owned(), storage)];
+        servers.push(Server::launch(kind, urls.into_iter().chain(settings.iter().cloned()).collect(), own, links));
+    }
     for server in &mut servers {
         server.until_bound().await;
     }

@@ -5,11 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use super::builder::clean_command;
+use super::links::Links;
 use crate::environment::HOW_TO_GET_IT;
 use crate::process::Process;
+use crate::proxy::TcpProxy;
 use crate::wait_until;
 
 /// A server starts in well under a second; an unoptimised one on a loaded machine gets much more.
@@ -47,14 +50,15 @@ pub struct Server {
     process: Process,
     settings: Vec<(String, String)>,
     folder: PathBuf,
+    links: Links,
     /// The ports for users and for management, once they are bound.
     addresses: Option<(String, String)>,
 }
 
 impl Server {
-    pub(super) fn launch(kind: Kind, settings: Vec<(String, String)>, folder: PathBuf) -> Self {
+    pub(super) fn launch(kind: Kind, settings: Vec<(String, String)>, folder: PathBuf, links: Links) -> Self {
         let process = spawn(kind, &settings, &folder, None);
-        Self { kind, process, settings, folder, addresses: None }
+        Self { kind, process, settings, folder, links, addresses: None }
     }
 
     /// `127.0.0.1:{port}` for users; it stays the same over restarts.
@@ -69,11 +73,74 @@ impl Server {
         format!("http://{}", self.addresses.as_ref().expect("a started server has its ports").1)
     }
 
-    pub(super) fn websocket_url(&self) -> String {
-        format!("ws://{}/ws/chat", self.address())
+    /// Where users reach it: through their link, if there is one.
+    pub(super) fn address_for_users(&self) -> String {
+        self.link_to_users().map_or_else(|| self.address().to_owned(), |link| link.address().to_string())
     }
 
-    /// Kills the process (SIGKILL).
+    pub(super) fn websocket_url(&self) -> String {
+        format!("ws://{}/ws/chat", self.address_for_users())
+    }
+
+    /// What lies between it and Redis, in a system with links and a plain `redis://` URL.
+    #[must_use]
+    pub fn link_to_redis(&self) -> Option<&TcpProxy> {
+        self.links.redis.as_ref()
+    }
+
+    /// What lies between it and PostgreSQL, in a system with links.
+    #[must_use]
+    pub fn link_to_storage(&self) -> Option<&TcpProxy> {
+        self.links.storage.as_ref()
+    }
+
+    /// What lies between its users and it, in a system with links. Its management port has none.
+    #[must_use]
+    pub fn link_to_users(&self) -> Option<&TcpProxy> {
+        self.links.users.as_ref()
+    }
+
+    /// Freezes the process (SIGSTOP): connections stay open and nothing answers.
+    pub fn pause(&mut self) {
+        self.process.signal(Signal::STOP);
+    }
+
+    /// Lets a frozen process go on (SIGCONT).
+    pub fn resume(&mut self) {
+        self.process.signal(Signal::CONT);
+    }
+
+    /// The process now; another one after a restart.
+    #[must_use]
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// How much memory it has now, in bytes; none when it has ended, or where `/proc` does not tell.
+    #[must_use]
+    pub fn resident_bytes(&self) -> Option<u64> {
+        self.process.memory("VmRSS")
+    }
+
+    /// The most memory that this process ever had, in bytes; none when it has ended, or where `/proc` does not tell.
+    #[must_use]
+    pub fn peak_resident_bytes(&self) -> Option<u64> {
+        self.process.memory("VmHWM")
+    }
+
+    /// Where it runs: its log and its address file are there.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The file with all that it has logged, over all its starts.
+    #[must_use]
+    pub fn log_file(&self) -> PathBuf {
+        log_file(&self.folder)
+    }
+
+    /// Kills the process (SIGKILL), also a frozen one.
     pub fn kill(&mut self) {
         self.process.kill();
     }
@@ -83,12 +150,12 @@ impl Server {
     /// # Panics
     /// When it does not end in time.
     pub fn stop(&mut self) -> ExitStatus {
-        self.process.stop(STOP_DEADLINE)
+        self.process.stop(Signal::TERM, STOP_DEADLINE)
     }
 
     /// Asks it to end (SIGTERM) and goes on at once.
     pub fn ask_to_stop(&mut self) {
-        self.process.signal(rustix::process::Signal::TERM);
+        self.process.signal(Signal::TERM);
     }
 
     /// The exit status, when it has ended.
@@ -115,7 +182,7 @@ impl Server {
     /// When the log cannot be read.
     #[must_use]
     pub fn log(&self) -> String {
-        String::from_utf8_lossy(&fs::read(log_file(&self.folder)).expect("the log can be read")).into_owned()
+        String::from_utf8_lossy(&fs::read(self.log_file()).expect("the log can be read")).into_owned()
     }
 
     pub(super) async fn until_bound(&mut self) {
@@ -129,7 +196,10 @@ impl Server {
         let text = fs::read_to_string(&file).expect("the address file can be read");
         let addresses: Value = serde_json::from_str(&text).expect("the address file is JSON");
         let address = |name: &str| addresses[name].as_str().expect("the address file names every port").to_owned();
-        self.addresses = Some((address(self.kind.port_name()), address("management")));
+        let users = address(self.kind.port_name());
+        // A restarted server is where it was, and its link goes there already.
+        self.links.open_to_users(&users).await;
+        self.addresses = Some((users, address("management")));
     }
 
     pub(super) async fn until_ready(&mut self) {
@@ -175,11 +245,12 @@ fn spawn(kind: Kind, settings: &[(String, String)], folder: &Path, addresses: Op
     Process::start(command, &log_file(folder))
 }
 
-/// The program beside the test binary, which is in `target/{profile}/deps`.
+/// The program of the same build: in `target/{profile}`, like a tool's binary, or one above a test's.
 fn program(kind: Kind) -> PathBuf {
-    let test = std::env::current_exe().expect("the test binary has a path");
-    let folder = test.parent().and_then(Path::parent).expect("the test binary is in target/{profile}/deps");
-    let program = folder.join(kind.program());
+    let this = std::env::current_exe().expect("the running binary has a path");
+    let folder = this.parent().expect("a binary is in a folder");
+    let profile = if folder.ends_with("deps") { folder.parent() } else { Some(folder) };
+    let program = profile.expect("deps is in target/{profile}").join(kind.program());
     assert!(program.is_file(), "{} is not built; {HOW_TO_GET_IT}", program.display());
     program
 }

@@ -26,7 +26,7 @@ async fn payloads_that_are_not_ours_are_counted_and_skipped() {
         (&user, &other_user.to_string()),
     ];
     for (topic, payload) in payloads {
-        let heard = scene.system.redis.execute(&["PUBLISH", topic, payload]).await;
+        let heard = scene.system.redis().execute(&["PUBLISH", topic, payload]).await;
         assert_eq!(heard, ":1\r\n", "the instance hears {topic}");
     }
     scene.counted("chat_websocket_malformed_total", payloads.len() as u64).await;
@@ -40,7 +40,7 @@ async fn an_event_from_nowhere_is_neither_delivered_nor_does_it_stop_the_room() 
     let mut scene = Scene::start(System::builder()).await;
     let room = Topic::Room(scene.channel).to_string();
     let invented = json!({"type": "MESSAGE", "channelId": scene.channel, "seq": 9_999, "content": "invented"});
-    scene.system.redis.execute(&["PUBLISH", &room, &invented.to_string()]).await;
+    scene.system.redis().execute(&["PUBLISH", &room, &invented.to_string()]).await;
     scene.counted("chat_websocket_out_of_order_total", 1).await;
     // Each message is the next one on the wire: the invented one never comes.
     for _ in 0..3 {
@@ -54,7 +54,7 @@ async fn an_unknown_type_without_a_seq_is_passed_on() {
     let mut scene = Scene::start(System::builder()).await;
     let room = Topic::Room(scene.channel).to_string();
     let signal = json!({"type": "CONFETTI", "channelId": scene.channel, "colour": "red"});
-    scene.system.redis.execute(&["PUBLISH", &room, &signal.to_string()]).await;
+    scene.system.redis().execute(&["PUBLISH", &room, &signal.to_string()]).await;
     assert_eq!(scene.witness.expect("CONFETTI").await, signal);
     scene.goes_on().await;
 }

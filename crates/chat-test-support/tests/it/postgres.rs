@@ -1,5 +1,8 @@
-use chat_test_support::postgres::Database;
-use sqlx::postgres::PgPool;
+use std::time::Duration;
+
+use chat_test_support::postgres::{Database, PostgresServer};
+use sqlx::Connection;
+use sqlx::postgres::{PgConnection, PgPool};
 
 #[tokio::test]
 async fn each_test_has_its_own_database_and_leaves_none_behind() {
@@ -48,4 +51,42 @@ async fn cut_connections_are_replaced_by_new_ones() {
         .await
         .unwrap();
     assert_eq!(left, 0);
+}
+
+#[tokio::test]
+async fn a_server_of_its_own_keeps_what_it_committed_over_a_crash_and_a_stop() {
+    let mut server = PostgresServer::start().await;
+    let pool = PgPool::connect(&server.url()).await.unwrap();
+    sqlx::query("CREATE TABLE notes (id BIGINT)").execute(&pool).await.unwrap();
+    sqlx::query("INSERT INTO notes VALUES (1)").execute(&pool).await.unwrap();
+    server.kill();
+    // A pool would go on trying.
+    assert!(PgConnection::connect(&server.url()).await.is_err());
+    server.restart().await;
+
+    let pool = PgPool::connect(&server.url()).await.unwrap();
+    sqlx::query("INSERT INTO notes VALUES (2)").execute(&pool).await.unwrap();
+    server.stop();
+    server.restart().await;
+
+    let pool = PgPool::connect(&server.url()).await.unwrap();
+    let count: i64 = sqlx::query_scalar("SELECT count(*) FROM notes").fetch_one(&pool).await.unwrap();
+    assert_eq!(count, 2);
+}
+
+#[tokio::test]
+async fn a_frozen_server_goes_on_or_is_killed() {
+    let mut server = PostgresServer::start().await;
+    let pool = PgPool::connect(&server.url()).await.unwrap();
+    let ask = async || sqlx::query_scalar::<_, i32>("SELECT 1").fetch_one(&pool).await.unwrap();
+    ask().await;
+
+    server.pause();
+    assert!(tokio::time::timeout(Duration::from_millis(100), ask()).await.is_err());
+    server.resume();
+    ask().await;
+
+    server.pause();
+    server.restart().await;
+    PgPool::connect(&server.url()).await.unwrap();
 }

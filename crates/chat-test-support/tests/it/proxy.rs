@@ -56,6 +56,41 @@ async fn a_delay_holds_bytes_back_in_both_directions() {
     assert!(started.elapsed() >= 2 * delay, "{:?}", started.elapsed());
 }
 
+#[tokio::test]
+async fn a_stall_swallows_everything_and_keeps_it() {
+    let proxy = TcpProxy::start(echo_server().await).await;
+    let mut open = connected(&proxy).await;
+    proxy.stall();
+    let mut new = TcpStream::connect(proxy.address()).await.unwrap();
+    for client in [&mut open, &mut new] {
+        client.write_u8(8).await.unwrap();
+        client.shutdown().await.unwrap();
+        assert!(tokio::time::timeout(Duration::from_millis(100), client.read_u8()).await.is_err());
+    }
+
+    proxy.mend();
+    for client in [&mut open, &mut new] {
+        assert_eq!(client.read_u8().await.unwrap(), 8);
+        assert!(client.read_u8().await.is_err(), "the end gets through as well");
+    }
+    wait_until("no connection is left", DEADLINE, async || proxy.connections() == 0).await;
+}
+
+#[tokio::test]
+async fn a_cut_ends_a_stalled_connection() {
+    let proxy = TcpProxy::start(echo_server().await).await;
+    let mut open = connected(&proxy).await;
+    proxy.stall();
+    let mut new = TcpStream::connect(proxy.address()).await.unwrap();
+    wait_until("both are accepted", DEADLINE, async || proxy.connections() == 2).await;
+    proxy.cut();
+    for client in [&mut open, &mut new] {
+        assert!(client.read_u8().await.is_err());
+    }
+    proxy.mend();
+    connected(&proxy).await;
+}
+
 async fn connected(proxy: &TcpProxy) -> TcpStream {
     let mut client = TcpStream::connect(proxy.address()).await.unwrap();
     exchange(&mut client).await;
