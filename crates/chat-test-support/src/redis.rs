@@ -1,13 +1,19 @@
-//! An own Redis (or Valkey) process for one test.
+//! Own Redis (or Valkey) processes for one test: alone, under Sentinels, or as a Cluster.
 
-use std::path::PathBuf;
+mod cluster;
+mod sentinels;
+mod wire;
+
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+
+pub use cluster::RedisCluster;
+pub use sentinels::RedisSentinels;
 
 use crate::environment::{HOW_TO_GET_IT, program_on_path, variable};
 use crate::port::free_port;
@@ -15,7 +21,6 @@ use crate::process::Process;
 
 /// A Redis starts in some milliseconds; a loaded machine gets much more.
 const START_DEADLINE: Duration = Duration::from_secs(10);
-const COMMAND_DEADLINE: Duration = Duration::from_secs(5);
 /// Another process may take the chosen port before Redis does. Five times in a row is no accident.
 const PORT_ATTEMPTS: usize = 5;
 
@@ -25,6 +30,14 @@ pub struct RedisServer {
     process: Process,
     port: u16,
     folder: TempDir,
+    mode: Mode,
+}
+
+/// What the program runs as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Server,
+    Sentinel,
 }
 
 impl RedisServer {
@@ -33,17 +46,36 @@ impl RedisServer {
     /// # Panics
     /// When there is no redis-server or valkey-server, or it does not come up.
     pub async fn start() -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        Self::start_with(|_| String::new()).await
+    }
+
+    /// The same with more lines in its configuration file, which may depend on the port.
+    async fn start_with(directives: impl Fn(u16) -> String) -> Self {
         for _ in 0..PORT_ATTEMPTS {
             let port = free_port();
-            let mut process = launch(port, &folder);
-            if is_up(&mut process, port).await {
-                return Self { process, port, folder };
+            if let Some(server) = Self::start_on(port, Mode::Server, &directives(port)).await {
+                return server;
             }
-            let tail = process.log_tail();
-            assert!(tail.contains("Address already in use"), "Redis did not come up:\n{tail}");
         }
         panic!("Redis found its port taken {PORT_ATTEMPTS} times in a row");
+    }
+
+    /// `None` when the port is taken.
+    async fn start_on(port: u16, mode: Mode, directives: &str) -> Option<Self> {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let place = folder.path().display();
+        let mut configuration = format!("port {port}\nbind 127.0.0.1\ndir \"{place}\"\n{directives}");
+        if mode == Mode::Server {
+            configuration += "save \"\"\nappendonly no\n";
+        }
+        fs::write(configuration_file(folder.path()), configuration).expect("the configuration can be written");
+        let mut process = launch(mode, folder.path());
+        if is_up(&mut process, port).await {
+            return Some(Self { process, port, folder, mode });
+        }
+        let tail = process.log_tail();
+        assert!(tail.contains("Address already in use"), "Redis did not come up:\n{tail}");
+        None
     }
 
     /// `redis://127.0.0.1:{port}`
@@ -63,7 +95,8 @@ impl RedisServer {
         self.process.kill();
     }
 
-    /// Starts it again on the same port, empty; kills it first if it still runs.
+    /// Starts it again on the same port, empty; kills it first if it still runs. It keeps its configuration as Redis
+    /// itself rewrote it: its role under Sentinels, its slots in a Cluster.
     ///
     /// # Panics
     /// When it does not come up.
@@ -72,7 +105,7 @@ impl RedisServer {
         let started = Instant::now();
         // A client may hold the port for a moment as its own local port, so one refusal is not final.
         while started.elapsed() < START_DEADLINE {
-            self.process = launch(self.port, &self.folder);
+            self.process = launch(self.mode, self.folder.path());
             if is_up(&mut self.process, self.port).await {
                 return;
             }
@@ -90,20 +123,36 @@ impl RedisServer {
         self.process.signal(Signal::CONT);
     }
 
-    /// Sends one command on a connection of its own and returns the reply as it is on the wire (RESP2), at most 64 KiB.
+    /// Sends one command on a connection of its own and returns the reply as it is on the wire (RESP2), at most 1 MiB.
     ///
     /// # Panics
     /// When the server does not answer.
     pub async fn execute(&self, arguments: &[&str]) -> String {
-        execute(self.port, arguments).await.expect("Redis answers")
+        self.try_execute(arguments).await.expect("Redis answers")
+    }
+
+    /// The same, or `None` when the server does not answer within five seconds.
+    pub async fn try_execute(&self, arguments: &[&str]) -> Option<String> {
+        wire::execute(self.port, arguments).await
+    }
+
+    /// The end of its log, for the message of a failed test.
+    fn log_tail(&self) -> String {
+        self.process.log_tail()
     }
 }
 
-fn launch(port: u16, folder: &TempDir) -> Process {
+fn configuration_file(folder: &Path) -> PathBuf {
+    folder.join("redis.conf")
+}
+
+fn launch(mode: Mode, folder: &Path) -> Process {
     let mut command = Command::new(program());
-    command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir"]);
-    command.arg(folder.path());
-    Process::start(command, &folder.path().join(format!("redis-{port}.log")))
+    command.arg(configuration_file(folder));
+    if mode == Mode::Sentinel {
+        command.arg("--sentinel");
+    }
+    Process::start(command, &folder.join("redis.log"))
 }
 
 fn program() -> PathBuf {
@@ -118,29 +167,10 @@ async fn is_up(process: &mut Process, port: u16) -> bool {
     let mine = format!("process_id:{}\r", process.id());
     let started = Instant::now();
     while started.elapsed() < START_DEADLINE && process.ended().is_none() {
-        if execute(port, &["INFO", "server"]).await.is_some_and(|reply| reply.contains(&mine)) {
+        if wire::execute(port, &["INFO", "server"]).await.is_some_and(|reply| reply.contains(&mine)) {
             return true;
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     false
-}
-
-async fn execute(port: u16, arguments: &[&str]) -> Option<String> {
-    tokio::time::timeout(COMMAND_DEADLINE, exchange(port, arguments)).await.ok()?
-}
-
-async fn exchange(port: u16, arguments: &[&str]) -> Option<String> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
-    let mut request = format!("*{}\r\n", arguments.len());
-    for argument in arguments {
-        request += &format!("${}\r\n{argument}\r\n", argument.len());
-    }
-    // QUIT makes the server close after its reply, so that the reply's end needs no parser.
-    request += "*1\r\n$4\r\nQUIT\r\n";
-    stream.write_all(request.as_bytes()).await.ok()?;
-    let mut reply = Vec::new();
-    stream.take(64 * 1024).read_to_end(&mut reply).await.ok()?;
-    let reply = String::from_utf8_lossy(&reply).into_owned();
-    Some(reply.strip_suffix("+OK\r\n").unwrap_or(&reply).to_owned())
 }
