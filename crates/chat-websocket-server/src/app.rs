@@ -14,7 +14,7 @@ use common_server::{
 use prometheus_client::registry::Registry;
 use thiserror::Error;
 use tokio::{net::TcpListener, sync::Semaphore};
-use tracing::info;
+use tracing::{info, warn};
 use uuid::Uuid;
 
 use crate::{
@@ -80,7 +80,11 @@ pub async fn start(config: Config, lifecycle: &Lifecycle, logs: LogHandle) -> Re
     let subscriber = connect_bus(&config, &directory, &metrics, lifecycle)?;
     let readiness = Readiness::new(lifecycle);
     watch_storage(Arc::clone(&storage), readiness.latch("storage"), lifecycle);
-    reconcile_heads(&config.limits, &directory, &storage, &metrics, lifecycle);
+    if config.limits.repair {
+        reconcile_heads(&config.limits, &directory, &storage, &metrics, lifecycle);
+    } else {
+        warn!("limits.repair is off: what the bus loses stays lost");
+    }
 
     let context = Arc::new(SessionContext {
         instance_id: Uuid::now_v7(),
@@ -195,6 +199,7 @@ fn room_context(
         limits: RoomLimits {
             replay: limits.replay_events,
             linger: limits.room_linger,
+            repair: limits.repair,
             sequencer: SequencerLimits { reorder_window: limits.reorder_window, ..SequencerLimits::default() },
             ..RoomLimits::default()
         },

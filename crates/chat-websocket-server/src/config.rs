@@ -117,6 +117,8 @@ pub struct LimitsConfig {
     /// How long a room stays open after its last session left. Default 15 seconds.
     #[serde(with = "duration")]
     pub room_linger: Duration,
+    /// Whether what the bus lost is read from the log. Always true, but for tests that prove that they notice a loss.
+    pub repair: bool,
 }
 
 impl Default for LimitsConfig {
@@ -139,6 +141,7 @@ impl Default for LimitsConfig {
             reconcile_interval: Duration::from_secs(2),
             reconcile_interval_without_redis: Duration::from_millis(500),
             room_linger: Duration::from_secs(15),
+            repair: true,
         }
     }
 }
@@ -153,6 +156,7 @@ impl LimitsConfig {
         at_least("connections_per_address", self.connections_per_address, 1)?;
         at_least("connections_per_user", self.connections_per_user, 1)?;
         at_least("channels_per_session", self.channels_per_session, 1)?;
+        may_repair_be(self.repair, cfg!(debug_assertions))?;
         longer_than("heartbeat", self.heartbeat, Duration::from_millis(100))?;
         longer_than("auth_timeout", self.auth_timeout, Duration::from_millis(100))?;
         longer_than("write_timeout", self.write_timeout, Duration::from_millis(100))?;
@@ -177,4 +181,25 @@ fn longer_than(key: &str, value: Duration, least: Duration) -> Result<(), Config
         return Err(ConfigError::invalid(&format!("limits.{key} = {value:?}; allowed: at least {least:?}")));
     }
     Ok(())
+}
+
+fn may_repair_be(repair: bool, debug_build: bool) -> Result<(), ConfigError> {
+    if repair || debug_build {
+        return Ok(());
+    }
+    Err(ConfigError::invalid("limits.repair = false; allowed: true (a debug build also takes false, for tests)"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_debug_build_goes_without_repair() {
+        assert!(LimitsConfig::default().repair);
+        assert!(may_repair_be(false, true).is_ok());
+        assert!(may_repair_be(true, false).is_ok());
+        let refused = may_repair_be(false, false).unwrap_err().to_string();
+        assert!(refused.contains("limits.repair = false; allowed: true"), "{refused}");
+    }
 }

@@ -37,6 +37,8 @@ pub struct RoomLimits {
     pub linger: Duration,
     /// How long a room waits for its subscription before it opens without, and relies on the reconciler.
     pub subscribe_timeout: Duration,
+    /// Whether holes are filled from the log. Always true, but for tests that prove that they notice a loss.
+    pub repair: bool,
     /// Of its sequencer.
     pub sequencer: SequencerLimits,
     /// Of its newest events in memory.
@@ -49,6 +51,7 @@ impl Default for RoomLimits {
             replay: 5_000,
             linger: Duration::from_secs(15),
             subscribe_timeout: Duration::from_secs(2),
+            repair: true,
             sequencer: SequencerLimits::default(),
             recent: RecentLimits::default(),
         }
@@ -123,7 +126,7 @@ impl Room {
         // Without Redis the room opens all the same; the reconciler finds what it does not hear.
         let _ = tokio::time::timeout(self.context.limits.subscribe_timeout, self.interest.heard()).await;
         let head = self.read_head().await;
-        if head.epoch != self.since.epoch {
+        if head.epoch != self.since.epoch || !self.context.limits.repair {
             return OpenRoom::new(self, head);
         }
         let since = self.since;

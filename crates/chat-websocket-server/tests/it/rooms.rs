@@ -1,5 +1,8 @@
+use std::time::Duration;
+
 use chat_domain::{Actor, ledger::Action};
 use chat_test_support::wait_until;
+use chat_websocket_server::room::{RoomLimits, SequencerLimits};
 
 use crate::world::{DEADLINE, World, frame};
 
@@ -121,4 +124,25 @@ async fn a_closed_channel_is_replayed_to_its_end_and_then_closed() {
         frame("UNSUBSCRIBED", None),
     ];
     assert_eq!(bob.until("UNSUBSCRIBED").await, expected);
+}
+
+#[tokio::test]
+async fn without_repair_a_hole_stays_a_hole() {
+    let sequencer = SequencerLimits { reorder_window: Duration::ZERO, ..SequencerLimits::default() };
+    let world = World::with(RoomLimits { repair: false, sequencer, ..RoomLimits::default() }).await;
+    let alice = world.session(world.alice);
+    world.join(&alice, world.access(world.alice).await, None);
+    alice.until("SUBSCRIBED").await;
+    let heard = world.send(true).await;
+    assert_eq!(alice.until("MESSAGE").await, [frame("MESSAGE", heard)]);
+    world.send(false).await;
+    world.send(true).await;
+
+    // Each join brings the head, would have the hole read at once, and is answered from where the room is.
+    for _ in 0..10 {
+        let late = world.session(world.alice);
+        world.join(&late, world.access(world.alice).await, Some(0));
+        assert_eq!(late.until("SUBSCRIBED").await, [frame("MESSAGE", heard), frame("SUBSCRIBED", None)]);
+    }
+    assert!(alice.handle.outbox.take().is_empty());
 }

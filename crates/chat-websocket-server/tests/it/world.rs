@@ -52,6 +52,10 @@ pub(crate) struct Session {
 
 impl World {
     pub(crate) async fn new() -> Self {
+        Self::with(RoomLimits::default()).await
+    }
+
+    pub(crate) async fn with(limits: RoomLimits) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", folder.path().join("chat.db").display()).into();
         let storage = chat_storage::open(&DatabaseConfig { url, ..DatabaseConfig::default() }).await.unwrap();
@@ -74,7 +78,7 @@ impl World {
             tasks: lifecycle.background().clone(),
             metrics,
             compare_heads: Arc::clone(&directory.compare_heads),
-            limits: RoomLimits { linger: LINGER, ..RoomLimits::default() },
+            limits: RoomLimits { linger: LINGER, ..limits },
         };
         let hub = Arc::new(Hub::new(Arc::clone(&directory), subscriber, context, 16));
         Self { storage, bus, hub, directory, channel: channel_id, alice, bob, _lifecycle: lifecycle, _folder: folder }
