@@ -7,7 +7,10 @@ use crate::outcome::{Outcome, failure};
 use crate::packages::Policy;
 use crate::shell::{cargo, output, program, root, run};
 use crate::ui::{complain, say, seconds};
-use crate::{test, tidy, tools};
+use crate::{chaos, test, tidy, tools};
+
+/// Short, and the same in each run: two minutes on both storages, over all kinds of Redis.
+const CHAOS: [&str; 4] = ["--duration", "60s", "--seed", "20261122"];
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -41,6 +44,7 @@ pub(crate) fn ci(arguments: &Arguments) -> Outcome {
             .env("RUSTDOCFLAGS", "-D warnings"))
     });
     report.step("test", || test::test(&test::Arguments::everything(arguments.no_install)));
+    report.step("chaos", || chaos::chaos(&chaos::Arguments::of_debug_build(arguments.no_install, &CHAOS)));
     report.end()
 }
 

@@ -1,5 +1,6 @@
 //! Development commands. `cargo xtask --help` lists them.
 
+mod chaos;
 mod child;
 mod ci;
 mod cluster;
@@ -38,6 +39,8 @@ enum Command {
     Test(test::Arguments),
     /// Everything that has to be right before a change goes in.
     Ci(ci::Arguments),
+    /// Break a whole running system under load and check that nothing is lost, repeated or out of order.
+    Chaos(chaos::Arguments),
     /// Print a development token.
     Token(token::Arguments),
     /// Check the rules that the compiler does not know.
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Command::Up(arguments) => up::up(&arguments),
         Command::Test(arguments) => test::test(&arguments),
         Command::Ci(arguments) => ci::ci(&arguments),
+        Command::Chaos(arguments) => chaos::chaos(&arguments),
         Command::Token(arguments) => token::token(&arguments),
         Command::Tidy => tidy::tidy(),
     };

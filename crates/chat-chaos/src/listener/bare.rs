@@ -1,0 +1,128 @@
+//! A bare client: it repairs nothing and hides nothing, so that what it writes down is what the servers sent.
+
+use std::{collections::HashMap, time::Duration};
+
+use chat_domain::ChannelId;
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use serde_json::{Value, json};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Listener,
+    socket::{Frame, Socket},
+};
+use crate::history::Journal;
+
+/// Between two tries to connect, at most.
+const BACKOFF: Duration = Duration::from_millis(500);
+/// How long one who takes breaks is there, at most.
+const STAY: Duration = Duration::from_secs(12);
+/// How long it is away, at most.
+const BREAK: Duration = Duration::from_secs(6);
+/// So that a SUBSCRIBE fits into a frame.
+const CHANNELS_PER_FRAME: usize = 64;
+
+/// Listens until `stop`. From `no_more_breaks` on it stays, so that everything can be received in the end.
+pub(crate) async fn listen(listener: Listener, no_more_breaks: CancellationToken, stop: CancellationToken) -> Journal {
+    let place = |(index, id): &(usize, ChannelId)| (*id, Place { index: *index, seq: 0, epoch: None });
+    let mut bare = Bare {
+        places: listener.channels.iter().map(place).collect(),
+        journal: listener.journal(),
+        random: StdRng::seed_from_u64(listener.seed),
+        listener,
+    };
+    let _: Option<()> = stop.run_until_cancelled(bare.come_and_go(&no_more_breaks)).await;
+    bare.journal
+}
+
+struct Bare {
+    listener: Listener,
+    places: HashMap<ChannelId, Place>,
+    journal: Journal,
+    random: StdRng,
+}
+
+/// How far it is in a channel.
+struct Place {
+    index: usize,
+    seq: u64,
+    epoch: Option<String>,
+}
+
+impl Bare {
+    async fn come_and_go(&mut self, no_more_breaks: &CancellationToken) {
+        while self.listener.takes_breaks && !no_more_breaks.is_cancelled() {
+            let stay = self.up_to(STAY);
+            let _: Result<(), _> = timeout(stay, self.be_there()).await;
+            sleep(self.up_to(BREAK)).await;
+        }
+        self.be_there().await;
+    }
+
+    /// Comes back as often as the connection ends.
+    async fn be_there(&mut self) {
+        loop {
+            let url = &self.listener.urls[self.random.random_range(0..self.listener.urls.len())];
+            if let Ok(socket) = Socket::connect(url, &self.listener.token).await {
+                self.journal.connections += 1;
+                self.hear(socket).await;
+            }
+            sleep(self.up_to(BACKOFF)).await;
+        }
+    }
+
+    async fn hear(&mut self, mut socket: Socket) {
+        for request in self.requests() {
+            if socket.send(&request).await.is_err() {
+                return;
+            }
+        }
+        while let Some(text) = socket.next().await {
+            let Ok(frame) = serde_json::from_str::<Frame>(&text) else {
+                self.journal.complaints.push(format!("does not decode: {text}"));
+                return;
+            };
+            match frame.kind.as_str() {
+                "RECONNECT" => return sleep(Duration::from_millis(frame.after_ms.unwrap_or(0))).await,
+                // It comes back, and asks again.
+                "ERROR" if frame.retryable => return,
+                "HELLO" | "PONG" => {}
+                "SUBSCRIBED" => self.remember_epoch(frame),
+                _ => self.note(&frame, &text),
+            }
+        }
+    }
+
+    fn note(&mut self, frame: &Frame, text: &str) {
+        let place = frame.channel_id.and_then(|id| self.places.get_mut(&id));
+        let (Some(place), Some(seq)) = (place, frame.seq) else {
+            // RESET, UNSUBSCRIBED and whatever else: nothing in this load leads to it.
+            return self.journal.complaints.push(text.to_owned());
+        };
+        place.seq = place.seq.max(seq);
+        self.listener.note(&mut self.journal, place.index, seq, frame.ids.both());
+    }
+
+    fn remember_epoch(&mut self, frame: Frame) {
+        if let Some(place) = frame.channel_id.and_then(|id| self.places.get_mut(&id)) {
+            place.epoch = frame.epoch;
+        }
+    }
+
+    fn requests(&self) -> Vec<Value> {
+        let wishes: Vec<_> = self
+            .places
+            .iter()
+            .map(|(id, place)| match &place.epoch {
+                Some(epoch) => json!({"channelId": id, "afterSeq": place.seq, "epoch": epoch}),
+                None => json!({"channelId": id, "afterSeq": place.seq}),
+            })
+            .collect();
+        wishes.chunks(CHANNELS_PER_FRAME).map(|some| json!({"type": "SUBSCRIBE", "channels": some})).collect()
+    }
+
+    fn up_to(&mut self, most: Duration) -> Duration {
+        most.mul_f64(self.random.random())
+    }
+}
