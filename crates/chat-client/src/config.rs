@@ -7,6 +7,8 @@ use futures_util::future::BoxFuture;
 use thiserror::Error;
 use url::Url;
 
+use crate::HttpClient;
+
 /// Why a token source has no token.
 pub type TokenError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -28,6 +30,11 @@ pub struct ClientConfig {
     pub jitter: Box<dyn FnMut() -> f64 + Send>,
     /// The bound of asking for a token, and of connecting until `HELLO`. Default: 10 s.
     pub connect_timeout: Duration,
+    /// How long the answer to a subscription may take from its last sign, which each replayed event is; then the connection
+    /// counts as broken. Default: 30 s.
+    pub answer_timeout: Duration,
+    /// Loads what cannot be replayed, so that the owner need not: see [`Item::Reset`](crate::Item::Reset). Default: none.
+    pub history: Option<HttpClient>,
     /// How many items may wait for their owner; when they are that many, the client stops reading. Default: 256.
     pub queue: usize,
     /// Tells when a token is to be renewed. Default: the system's clock.
@@ -49,6 +56,8 @@ impl ClientConfig {
             backoff_most: Duration::from_secs(10),
             jitter: Box::new(rand::random::<f64>),
             connect_timeout: Duration::from_secs(10),
+            answer_timeout: Duration::from_secs(30),
+            history: None,
             queue: 256,
             clock: Arc::new(SystemClock),
         })

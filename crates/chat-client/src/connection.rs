@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use chat_domain::{ChannelId, Clock, Timestamp};
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{SinkExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::{
     net::TcpStream,
     time::{Instant, timeout},
@@ -22,13 +22,13 @@ use tracing::warn;
 use url::Url;
 
 use crate::{
-    Item, SignIn, State, TokenSource,
+    EventPage, HttpClient, HttpError, Item, SignIn, State, TokenSource,
     client::Commands,
     driver::{Exit, Outbox, take_commands},
     frame::{ErrorFrame, Hello, Incoming, Outgoing, PROTOCOL},
     item::UnsubscribeReason,
     liveness::{Liveness, Silence},
-    subscriptions::{Subscriptions, Verdict},
+    subscriptions::{Load, ResetVerdict, Subscriptions, Verdict},
 };
 
 /// The close code of a token that is invalid or has expired.
@@ -46,6 +46,11 @@ const REQUEST_INTERVAL: Duration = Duration::from_millis(100);
 /// A token is renewed this long before it expires, or at four fifths of its time if that is later.
 const RENEW_BEFORE: Duration = Duration::from_secs(60);
 const RENEW_AT_LEAST_AFTER: Duration = Duration::from_secs(1);
+
+/// How many pages of missed events are loaded at a time: this bounds the memory that they take.
+const MAX_LOADS: usize = 4;
+/// The most that the API gives at once.
+const EVENTS_PER_PAGE: u32 = 200;
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -130,6 +135,7 @@ pub(crate) struct Session<'a> {
     pub(crate) commands: &'a Commands,
     pub(crate) subscriptions: &'a mut Subscriptions,
     pub(crate) source: &'a TokenSource,
+    pub(crate) history: Option<&'a HttpClient>,
     pub(crate) token: Arc<str>,
     pub(crate) clock: &'a dyn Clock,
 }
@@ -153,6 +159,8 @@ impl Connection {
             renew_at: None,
             ask_after: now,
             commanded: false,
+            loads: FuturesUnordered::new(),
+            waited: Duration::ZERO,
         };
         let result = served.run(hello).await;
         if let Err(Exit::Ended) = result {
@@ -173,16 +181,22 @@ struct Served<'a> {
     ask_after: Instant,
     /// Has the owner said something new?
     commanded: bool,
+    /// Pages of missed events on their way.
+    loads: FuturesUnordered<BoxFuture<'static, (Load, Result<EventPage, HttpError>)>>,
+    /// How long this connection has waited for the owner. The time of subscriptions stands still meanwhile: an answer that
+    /// waits to be read is not late.
+    waited: Duration,
 }
 
 impl Served<'_> {
     async fn run(&mut self, hello: Hello) -> Result<(), Exit> {
         self.plan_renewal(hello.expires_at);
         let Hello { session_id, user_id, instance_id, .. } = hello;
-        self.session.outbox.put(Item::State(State::Online { session_id, user_id, instance_id })).await?;
+        self.tell(Item::State(State::Online { session_id, user_id, instance_id })).await?;
         self.request().await?;
         self.liveness.heard(Instant::now());
         loop {
+            self.load();
             let now = Instant::now();
             let wake = [Some(self.liveness.due()), self.renew_at, self.request_at(now)].into_iter().flatten().min();
             tokio::select! {
@@ -193,6 +207,7 @@ impl Served<'_> {
                     }
                     self.liveness.heard(Instant::now());
                 }
+                Some((load, result)) = self.loads.next() => self.loaded(&load, result).await?,
                 () = self.session.commands.changed() => self.commanded = true,
                 () = tokio::time::sleep_until(wake.unwrap_or(now)) => self.tick().await?,
             }
@@ -211,6 +226,9 @@ impl Served<'_> {
             self.renew().await?;
         }
         if self.request_at(now).is_some_and(|at| at <= now) {
+            if self.session.subscriptions.is_unanswered(self.served(now)) {
+                return Err(Exit::lost("a subscription is not answered"));
+            }
             self.request().await?;
         }
         Ok(())
@@ -225,10 +243,11 @@ impl Served<'_> {
                 return Ok(());
             }
         };
+        let now = self.served(Instant::now());
         let subscriptions = &mut *self.session.subscriptions;
         let item = match frame {
             Incoming::Event(event) => {
-                let verdict = subscriptions.event(event.channel_id, event.seq);
+                let verdict = subscriptions.event(event.channel_id, event.seq, now);
                 return self.judge(verdict, Item::Event(event)).await;
             }
             Incoming::Subscribed(frame) => {
@@ -237,11 +256,9 @@ impl Served<'_> {
                 return self.judge(verdict, Item::Subscribed { channel_id, head_seq, epoch, replayed }).await;
             }
             Incoming::Reset(frame) => {
-                if !subscriptions.reset(&frame) {
-                    return Ok(());
-                }
+                let ResetVerdict::Tell { after_seq } = subscriptions.reset(&frame, now) else { return Ok(()) };
                 let crate::frame::Reset { channel_id, reason, head_seq, oldest_seq, epoch } = frame;
-                Item::Reset { channel_id, reason, head_seq, oldest_seq, epoch }
+                Item::Reset { channel_id, reason, head_seq, oldest_seq, epoch, after_seq }
             }
             // What was asked for is reported when it is asked for; by now the channel may be wanted again.
             Incoming::Unsubscribed(frame) if frame.reason == UnsubscribeReason::Requested => return Ok(()),
@@ -265,12 +282,58 @@ impl Served<'_> {
             }
             Incoming::Ignored => return Ok(()),
         };
-        self.session.outbox.put(item).await
+        self.tell(item).await
+    }
+
+    async fn tell(&mut self, item: Item) -> Result<(), Exit> {
+        let since = Instant::now();
+        let told = self.session.outbox.put(item).await;
+        self.waited += since.elapsed();
+        told
+    }
+
+    /// The time of subscriptions.
+    fn served(&self, now: Instant) -> Instant {
+        now - self.waited
+    }
+
+    /// Begins to load what a RESET left out.
+    fn load(&mut self) {
+        let Some(history) = self.session.history else { return };
+        while self.loads.len() < MAX_LOADS
+            && let Some(load) = self.session.subscriptions.next_load()
+        {
+            let history = history.clone();
+            self.loads.push(Box::pin(async move {
+                (load, history.events(load.channel, load.after_seq, EVENTS_PER_PAGE).await)
+            }));
+        }
+    }
+
+    async fn loaded(&mut self, load: &Load, result: Result<EventPage, HttpError>) -> Result<(), Exit> {
+        let now = self.served(Instant::now());
+        let page = match result {
+            Ok(page) => page,
+            Err(error) => {
+                warn!(channel.id = %load.channel, error = %error, "missed events cannot be loaded yet");
+                self.session.subscriptions.load_failed(load, now);
+                return Ok(());
+            }
+        };
+        if !self.session.subscriptions.page(load, page.epoch, page.oldest_seq) {
+            return Ok(());
+        }
+        for event in page.events.into_iter().filter(|event| event.channel_id == load.channel) {
+            let verdict = self.session.subscriptions.event(event.channel_id, event.seq, now);
+            self.judge(verdict, Item::Event(event)).await?;
+        }
+        self.session.subscriptions.page_end(load, page.has_next, now);
+        Ok(())
     }
 
     async fn judge(&mut self, verdict: Verdict, item: Item) -> Result<(), Exit> {
         match verdict {
-            Verdict::Deliver => self.session.outbox.put(item).await,
+            Verdict::Deliver => self.tell(item).await,
             // A hole makes the channel wanted again: the next tick asks for it.
             Verdict::Drop | Verdict::Hole => Ok(()),
             Verdict::Broken => Err(Exit::lost("events are missing again and again")),
@@ -278,30 +341,36 @@ impl Served<'_> {
     }
 
     async fn complaint(&mut self, frame: ErrorFrame) -> Result<(), Exit> {
-        let outbox = self.session.outbox;
-        let Some(refused) = self.session.subscriptions.refused(&frame, Instant::now()) else {
-            return outbox.put(Item::Error { code: frame.code, message: frame.message }).await;
+        let now = self.served(Instant::now());
+        let Some(refused) = self.session.subscriptions.refused(&frame, now) else {
+            return self.tell(Item::Error { code: frame.code, message: frame.message }).await;
         };
         for channel_id in refused {
             let (code, message) = (frame.code.clone(), frame.message.clone());
-            outbox.put(Item::Refused { channel_id, code, message }).await?;
+            self.tell(Item::Refused { channel_id, code, message }).await?;
         }
         Ok(())
     }
 
-    fn request_at(&self, now: Instant) -> Option<Instant> {
-        let due = if self.commanded { Some(now) } else { self.session.subscriptions.due(now) };
-        due.map(|due| due.max(self.ask_after))
+    fn request_at(&mut self, now: Instant) -> Option<Instant> {
+        if self.commanded {
+            return Some(now.max(self.ask_after));
+        }
+        let due = self.session.subscriptions.due(self.served(now))?;
+        Some((due + self.waited).max(self.ask_after))
     }
 
     /// Tells the server what the owner wants now.
     async fn request(&mut self) -> Result<(), Exit> {
-        let now = Instant::now();
-        self.ask_after = now + REQUEST_INTERVAL;
+        let since = Instant::now();
+        self.ask_after = since + REQUEST_INTERVAL;
         self.commanded = false;
         let Session { outbox, commands, subscriptions, .. } = &mut self.session;
         let forgotten: Vec<ChannelId> = take_commands(commands, subscriptions, outbox).await?;
-        let mut frames = subscriptions.unsubscribe_frames(&forgotten);
+        self.waited += since.elapsed();
+        let now = self.served(Instant::now());
+        let subscriptions = &mut *self.session.subscriptions;
+        let mut frames = subscriptions.unsubscribe_frames(&forgotten, self.max_frame_bytes);
         frames.extend(subscriptions.ask(now, self.max_frame_bytes));
         for frame in frames {
             self.send(frame).await?;

@@ -11,7 +11,7 @@ use tracing::debug;
 use url::Url;
 
 use crate::{
-    ClientConfig, Item, State, TokenSource,
+    ClientConfig, HttpClient, Item, State, TokenSource,
     backoff::Backoff,
     client::{Command, Commands},
     connection::{self, Dial},
@@ -70,9 +70,10 @@ pub(crate) async fn run(
     end: CancellationToken,
 ) {
     let outbox = Outbox { items, end };
-    let ClientConfig { urls, token, sign_in, backoff_first, backoff_most, jitter, connect_timeout, clock, .. } = config;
-    let mut backoff = Backoff::new(backoff_first, backoff_most, jitter);
-    let mut driver = Driver { outbox, commands, subscriptions: Subscriptions::default(), token, refused: None };
+    let ClientConfig { urls, token, sign_in, connect_timeout, clock, history, .. } = config;
+    let mut backoff = Backoff::new(config.backoff_first, config.backoff_most, config.jitter);
+    let subscriptions = Subscriptions::new(config.answer_timeout, history.is_some());
+    let mut driver = Driver { outbox, commands, subscriptions, token, history, refused: None };
 
     for url in urls.iter().cycle() {
         let started = Instant::now();
@@ -100,6 +101,7 @@ struct Driver {
     commands: Arc<Commands>,
     subscriptions: Subscriptions,
     token: TokenSource,
+    history: Option<HttpClient>,
     /// The token that the server refused last.
     refused: Option<Arc<str>>,
 }
@@ -130,6 +132,7 @@ impl Driver {
             commands: &self.commands,
             subscriptions: &mut self.subscriptions,
             source: &self.token,
+            history: self.history.as_ref(),
             token,
             clock: dial.clock,
         }

@@ -26,7 +26,12 @@ pub enum Item {
     },
     /// The next event of a channel.
     Event(Event),
-    /// Events are missing: load history over HTTP up to the `head_seq` of the [`Item::Subscribed`] that follows.
+    /// The next event that comes is the one after `after_seq`, and those between the owner's last one and that do not come.
+    ///
+    /// - With [`ClientConfig::history`](crate::ClientConfig::history), everything that the log still has is loaded and comes
+    ///   as [`Item::Event`]s, so this is told only if something is gone for good: `TooOld`, events that are no longer kept;
+    ///   `EpochChanged`, the log is another one now: discard what came before, all of the new log follows.
+    /// - Without it, `after_seq` is the `head_seq`: load what lies before over HTTP.
     Reset {
         /// The channel.
         channel_id: ChannelId,
@@ -38,6 +43,8 @@ pub enum Item {
         oldest_seq: u64,
         /// The incarnation of its log.
         epoch: Epoch,
+        /// The events after this one follow.
+        after_seq: u64,
     },
     /// Nothing more comes from the channel, until it is subscribed to again.
     Unsubscribed {

@@ -19,8 +19,10 @@
 //! - [`Client`] takes commands, [`Items`] gives what happened. One background task owns the socket; it ends when either
 //!   of the two is dropped.
 //! - [`ClientConfig`]: where to connect, with which token, how to come back.
+//! - [`HttpClient`]: sends messages, each stored once, and reads history. Given to [`ClientConfig::history`], it loads what
+//!   cannot be replayed.
 //! - [`Item`]: what the owner sees. Each event of a subscribed channel comes once, in order and without a hole, across
-//!   any number of connections; [`Item::Reset`] says when that is not possible and history must be loaded over HTTP.
+//!   any number of connections; [`Item::Reset`] says when that is not possible.
 //!
 //! An owner that does not take its items makes the client stop reading: nothing is dropped and nothing grows. A server
 //! that cannot wait that long closes the connection, and the client resumes.

@@ -3,12 +3,18 @@
 //! The one rule: an event is delivered if and only if its `seq` is the next one. What was seen is dropped; what lies
 //! beyond a hole is dropped too, and the channel is asked for again from the last one that was delivered.
 
-use std::{collections::BTreeMap, time::Duration};
+mod loading;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use chat_domain::{ChannelId, Epoch};
 use tokio::time::Instant;
 
-use crate::frame::{ErrorFrame, Outgoing, Reset, Subscribed, Wish};
+pub(crate) use self::loading::{Load, ResetVerdict};
+use crate::frame::{ErrorFrame, Outgoing, Subscribed, Wish};
 
 /// Most channels that a SUBSCRIBE or UNSUBSCRIBE names.
 const MAX_CHANNELS_PER_FRAME: usize = 256;
@@ -26,12 +32,19 @@ pub struct Position {
     pub epoch: Option<Epoch>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Subscriptions {
     channels: BTreeMap<ChannelId, Subscription>,
     last_id: u64,
-    /// May any of them have to be asked for? It spares a look at each on every frame.
-    any_wanted: bool,
+    /// When something is due, or earlier; `None` when it has to be looked up. It spares a look at each channel on every
+    /// frame.
+    known_due: Option<Option<Instant>>,
+    /// How long an answer to a SUBSCRIBE may take, from the last sign of it.
+    answer_timeout: Duration,
+    /// Is what a RESET leaves out loaded over HTTP?
+    loads: bool,
+    /// What is to be loaded next; what is not wanted any more is passed over.
+    to_load: VecDeque<Load>,
 }
 
 #[derive(Debug)]
@@ -49,10 +62,16 @@ enum Phase {
     Wanted {
         not_before: Option<Instant>,
     },
-    /// Asked for with this id, or reset by the server of its own accord; not confirmed yet.
+    /// Asked for with this id, or reset by the server of its own accord; not confirmed yet. The last sign of an answer
+    /// came, or it was asked for, at `heard`.
     Asked {
         id: Option<u64>,
         reset: bool,
+        heard: Instant,
+    },
+    /// Reset, and what is missing comes over HTTP, page by page; after that it is wanted.
+    Loading {
+        ticket: u64,
     },
     Live,
 }
@@ -71,10 +90,16 @@ pub(crate) enum Verdict {
 }
 
 impl Subscriptions {
+    /// `loads`: what a RESET leaves out is loaded over HTTP.
+    pub(crate) fn new(answer_timeout: Duration, loads: bool) -> Self {
+        let (channels, to_load) = (BTreeMap::new(), VecDeque::new());
+        Self { channels, last_id: 0, known_due: None, answer_timeout, loads, to_load }
+    }
+
     /// Wants a channel, after `from` or from now on. A channel that is wanted already starts anew.
     pub(crate) fn subscribe(&mut self, channel: ChannelId, from: Option<Position>) {
         let phase = Phase::Wanted { not_before: None };
-        self.any_wanted = true;
+        self.known_due = None;
         self.channels.insert(channel, Subscription { position: from, phase, holes: 0 });
     }
 
@@ -85,23 +110,30 @@ impl Subscriptions {
 
     /// The connection is gone: all has to be asked for again on the next one.
     pub(crate) fn disconnected(&mut self) {
-        self.any_wanted = true;
+        self.known_due = None;
+        self.to_load.clear();
         for subscription in self.channels.values_mut() {
             subscription.phase = Phase::Wanted { not_before: None };
             subscription.holes = 0;
         }
     }
 
-    /// When the next channel is to be asked for, if any.
-    pub(crate) fn due(&self, now: Instant) -> Option<Instant> {
-        if !self.any_wanted {
-            return None;
-        }
+    /// When the next channel is to be asked for, or an answer is overdue. Perhaps earlier: then nothing is due yet.
+    pub(crate) fn due(&mut self, now: Instant) -> Option<Instant> {
         let due = |subscription: &Subscription| match subscription.phase {
             Phase::Wanted { not_before } => Some(not_before.unwrap_or(now)),
-            _ => None,
+            Phase::Asked { heard, .. } => Some(heard + self.answer_timeout),
+            Phase::Loading { .. } | Phase::Live => None,
         };
-        self.channels.values().filter_map(due).min()
+        *self.known_due.get_or_insert_with(|| self.channels.values().filter_map(due).min())
+    }
+
+    /// Has an answer not come in time?
+    pub(crate) fn is_unanswered(&self, now: Instant) -> bool {
+        let overdue = |subscription: &Subscription| {
+            matches!(subscription.phase, Phase::Asked { heard, .. } if heard + self.answer_timeout <= now)
+        };
+        self.channels.values().any(overdue)
     }
 
     /// The SUBSCRIBE frames that ask for all that is due, each at most `max_frame_bytes` long.
@@ -113,30 +145,35 @@ impl Subscriptions {
 
         let mut frames = Vec::new();
         let mut asked = due.into_iter();
-        for wishes in wishes.chunks(wishes_per_frame(&wishes, max_frame_bytes)) {
+        let envelope = Outgoing::Subscribe { id: u64::MAX, channels: &[] }.to_json().len();
+        for wishes in wishes.chunks(per_frame(&wishes, envelope, max_frame_bytes)) {
             self.last_id += 1;
             let id = self.last_id;
             for (_, subscription) in asked.by_ref().take(wishes.len()) {
-                subscription.phase = Phase::Asked { id: Some(id), reset: false };
+                subscription.phase = Phase::Asked { id: Some(id), reset: false, heard: now };
             }
             frames.push(Outgoing::Subscribe { id, channels: wishes }.to_json());
         }
-        self.any_wanted = self.channels.values().any(|subscription| matches!(subscription.phase, Phase::Wanted { .. }));
+        self.known_due = None;
         frames
     }
 
-    /// The UNSUBSCRIBE frames for these channels.
-    pub(crate) fn unsubscribe_frames(&mut self, channels: &[ChannelId]) -> Vec<String> {
-        let frame = |channel_ids| {
+    /// The UNSUBSCRIBE frames for these channels, each at most `max_frame_bytes` long.
+    pub(crate) fn unsubscribe_frames(&mut self, channels: &[ChannelId], max_frame_bytes: usize) -> Vec<String> {
+        let frame = |channel_ids: &_| {
             self.last_id += 1;
             Outgoing::Unsubscribe { id: self.last_id, channel_ids }.to_json()
         };
-        channels.chunks(MAX_CHANNELS_PER_FRAME).map(frame).collect()
+        let envelope = Outgoing::Unsubscribe { id: u64::MAX, channel_ids: &[] }.to_json().len();
+        channels.chunks(per_frame(channels, envelope, max_frame_bytes)).map(frame).collect()
     }
 
     /// An event came.
-    pub(crate) fn event(&mut self, channel: ChannelId, seq: u64) -> Verdict {
+    pub(crate) fn event(&mut self, channel: ChannelId, seq: u64, now: Instant) -> Verdict {
         let Some(subscription) = self.channels.get_mut(&channel) else { return Verdict::Drop };
+        if let Phase::Asked { heard, .. } = &mut subscription.phase {
+            *heard = now;
+        }
         // Before the first confirmation the position is not known; what comes then is older than it.
         let Some(position) = &mut subscription.position else { return Verdict::Drop };
         if seq <= position.seq {
@@ -149,9 +186,9 @@ impl Subscriptions {
         }
         match subscription.phase {
             // The answer to SUBSCRIBE brings what is missing.
-            Phase::Wanted { .. } | Phase::Asked { id: Some(_), .. } => Verdict::Drop,
+            Phase::Wanted { .. } | Phase::Loading { .. } | Phase::Asked { id: Some(_), .. } => Verdict::Drop,
             Phase::Live | Phase::Asked { id: None, .. } => {
-                self.any_wanted = true;
+                self.known_due = None;
                 subscription.hole()
             }
         }
@@ -160,32 +197,20 @@ impl Subscriptions {
     /// A SUBSCRIBED came. An answer to an older SUBSCRIBE is dropped.
     pub(crate) fn subscribed(&mut self, frame: &Subscribed) -> Verdict {
         let Some(subscription) = self.channels.get_mut(&frame.channel_id) else { return Verdict::Drop };
-        let Phase::Asked { id, reset } = subscription.phase else { return Verdict::Drop };
+        let Phase::Asked { id, reset, .. } = subscription.phase else { return Verdict::Drop };
         if frame.id != id {
             return Verdict::Drop;
         }
         let head = Position { seq: frame.head_seq, epoch: Some(frame.epoch) };
         let position = *subscription.position.get_or_insert(head);
         if position.seq < head.seq && !reset {
-            self.any_wanted = true;
+            self.known_due = None;
             return subscription.hole();
         }
         // Live events may have come before the confirmation, so the position may be beyond the head.
         subscription.position = Some(if reset { head } else { Position { epoch: head.epoch, ..position } });
         subscription.phase = Phase::Live;
         Verdict::Deliver
-    }
-
-    /// A RESET came: what is missing will not come. False if nobody wants the channel.
-    pub(crate) fn reset(&mut self, frame: &Reset) -> bool {
-        let Some(subscription) = self.channels.get_mut(&frame.channel_id) else { return false };
-        subscription.position = Some(Position { seq: frame.head_seq, epoch: Some(frame.epoch) });
-        match &mut subscription.phase {
-            Phase::Asked { reset, .. } => *reset = true,
-            Phase::Live => subscription.phase = Phase::Asked { id: None, reset: true },
-            Phase::Wanted { .. } => {}
-        }
-        true
     }
 
     /// An ERROR came. Which channels does it refuse for good? Those that can be had later are put off. `None` if the
@@ -207,7 +232,7 @@ impl Subscriptions {
             self.channels.retain(|channel, _| !channels.contains(channel));
             return Some(channels);
         }
-        self.any_wanted = true;
+        self.known_due = None;
         let not_before = Some(now + frame.retry_after_ms.map_or(RETRY_AFTER, Duration::from_millis));
         for channel in &channels {
             if let Some(subscription) = self.channels.get_mut(channel) {
@@ -235,10 +260,9 @@ impl Subscription {
 }
 
 /// So many of these fit into a frame, the longest taken for all; at least one.
-fn wishes_per_frame(wishes: &[Wish], max_frame_bytes: usize) -> usize {
-    let length = |wish: &Wish| serde_json::to_string(wish).map_or(0, |json| json.len() + 1);
-    let longest = wishes.iter().map(length).max().unwrap_or(1);
-    let envelope = Outgoing::Subscribe { id: u64::MAX, channels: &[] }.to_json().len();
+fn per_frame<T: serde::Serialize>(items: &[T], envelope: usize, max_frame_bytes: usize) -> usize {
+    let length = |item: &T| serde_json::to_string(item).map_or(0, |json| json.len() + 1);
+    let longest = items.iter().map(length).max().unwrap_or(1);
     (max_frame_bytes.saturating_sub(envelope) / longest).clamp(1, MAX_CHANNELS_PER_FRAME)
 }
 

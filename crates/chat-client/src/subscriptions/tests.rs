@@ -1,6 +1,7 @@
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
+use crate::{ResetReason, frame::Reset};
 
 fn channel(number: u32) -> ChannelId {
     uuid::Uuid::from_u128(u128::from(number)).into()
@@ -25,7 +26,7 @@ fn refusal(id: u64, retryable: bool) -> ErrorFrame {
 
 /// One channel, asked for with id 1.
 fn asked(from: Option<Position>) -> (Subscriptions, Instant) {
-    let (mut subscriptions, now) = (Subscriptions::default(), Instant::now());
+    let (mut subscriptions, now) = (Subscriptions::new(Duration::from_secs(30), false), Instant::now());
     subscriptions.subscribe(channel(1), from);
     assert_eq!(subscriptions.ask(now, 16_384).len(), 1);
     (subscriptions, now)
@@ -38,18 +39,18 @@ fn last_frame(subscriptions: &mut Subscriptions, now: Instant) -> serde_json::Va
 
 #[test]
 fn from_now_on_begins_after_the_head() {
-    let (mut subscriptions, _) = asked(None);
-    assert_eq!(subscriptions.event(channel(1), 7), Verdict::Drop);
+    let (mut subscriptions, now) = asked(None);
+    assert_eq!(subscriptions.event(channel(1), 7, now), Verdict::Drop);
     assert_eq!(subscriptions.subscribed(&subscribed(1, 7)), Verdict::Deliver);
-    assert_eq!(subscriptions.event(channel(1), 7), Verdict::Drop);
-    assert_eq!(subscriptions.event(channel(1), 8), Verdict::Deliver);
+    assert_eq!(subscriptions.event(channel(1), 7, now), Verdict::Drop);
+    assert_eq!(subscriptions.event(channel(1), 8, now), Verdict::Deliver);
 }
 
 #[test]
 fn a_replay_is_delivered_before_the_confirmation() {
-    let (mut subscriptions, _) = asked(at(5));
-    assert_eq!(subscriptions.event(channel(1), 6), Verdict::Deliver);
-    assert_eq!(subscriptions.event(channel(1), 7), Verdict::Deliver);
+    let (mut subscriptions, now) = asked(at(5));
+    assert_eq!(subscriptions.event(channel(1), 6, now), Verdict::Deliver);
+    assert_eq!(subscriptions.event(channel(1), 7, now), Verdict::Deliver);
     assert_eq!(subscriptions.subscribed(&subscribed(1, 7)), Verdict::Deliver);
 }
 
@@ -58,13 +59,13 @@ fn beyond_a_hole_nothing_is_delivered_until_it_is_filled() {
     let (mut subscriptions, now) = asked(at(5));
     subscriptions.subscribed(&subscribed(1, 5));
 
-    assert_eq!(subscriptions.event(channel(1), 7), Verdict::Hole);
-    assert_eq!(subscriptions.event(channel(1), 8), Verdict::Drop);
+    assert_eq!(subscriptions.event(channel(1), 7, now), Verdict::Hole);
+    assert_eq!(subscriptions.event(channel(1), 8, now), Verdict::Drop);
     let frame = last_frame(&mut subscriptions, now);
     assert_eq!(frame["channels"][0]["afterSeq"], 5);
     assert_eq!(frame["channels"][0]["epoch"], epoch(1).to_string());
 
-    let replayed: Vec<_> = (6..=9).map(|seq| subscriptions.event(channel(1), seq)).collect();
+    let replayed: Vec<_> = (6..=9).map(|seq| subscriptions.event(channel(1), seq, now)).collect();
     assert_eq!(replayed, [Verdict::Deliver; 4]);
     assert_eq!(subscriptions.subscribed(&subscribed(2, 9)), Verdict::Deliver);
 }
@@ -99,15 +100,15 @@ fn a_reset_moves_to_the_head_even_backwards() {
     let (mut subscriptions, now) = asked(at(5_000));
     let reset = Reset {
         channel_id: channel(1),
-        reason: crate::ResetReason::EpochChanged,
+        reason: ResetReason::EpochChanged,
         head_seq: 3,
         oldest_seq: 1,
         epoch: epoch(2),
     };
-    assert!(subscriptions.reset(&reset));
+    assert_eq!(subscriptions.reset(&reset, now), ResetVerdict::Tell { after_seq: 3 });
     assert_eq!(subscriptions.subscribed(&Subscribed { epoch: epoch(2), ..subscribed(1, 4) }), Verdict::Deliver);
-    assert_eq!(subscriptions.event(channel(1), 4), Verdict::Drop);
-    assert_eq!(subscriptions.event(channel(1), 5), Verdict::Deliver);
+    assert_eq!(subscriptions.event(channel(1), 4, now), Verdict::Drop);
+    assert_eq!(subscriptions.event(channel(1), 5, now), Verdict::Deliver);
 
     subscriptions.disconnected();
     let frame = last_frame(&mut subscriptions, now);
@@ -118,8 +119,8 @@ fn a_reset_moves_to_the_head_even_backwards() {
 #[test]
 fn a_connection_lost_after_a_reset_resumes_from_its_head() {
     let (mut subscriptions, now) = asked(at(1));
-    let reason = crate::ResetReason::TooMany;
-    subscriptions.reset(&Reset { channel_id: channel(1), reason, head_seq: 9_000, oldest_seq: 1, epoch: epoch(1) });
+    let reason = ResetReason::TooMany;
+    subscriptions.reset(&Reset { channel_id: channel(1), reason, head_seq: 9_000, oldest_seq: 1, epoch: epoch(1) }, now);
     subscriptions.disconnected();
     assert_eq!(last_frame(&mut subscriptions, now)["channels"][0]["afterSeq"], 9_000);
 }
@@ -148,19 +149,19 @@ fn a_request_over_the_rate_is_repeated_although_the_error_does_not_name_it() {
 
 #[test]
 fn a_live_channel_can_be_reset() {
-    let (mut subscriptions, _) = asked(at(5));
+    let (mut subscriptions, now) = asked(at(5));
     subscriptions.subscribed(&subscribed(1, 5));
-    let reason = crate::ResetReason::EpochChanged;
-    subscriptions.reset(&Reset { channel_id: channel(1), reason, head_seq: 2, oldest_seq: 1, epoch: epoch(2) });
+    let reason = ResetReason::EpochChanged;
+    subscriptions.reset(&Reset { channel_id: channel(1), reason, head_seq: 2, oldest_seq: 1, epoch: epoch(2) }, now);
     assert_eq!(subscriptions.subscribed(&Subscribed { id: None, ..subscribed(1, 2) }), Verdict::Deliver);
-    assert_eq!(subscriptions.event(channel(1), 3), Verdict::Deliver);
-    assert_eq!(subscriptions.event(channel(1), 5), Verdict::Hole);
+    assert_eq!(subscriptions.event(channel(1), 3, now), Verdict::Deliver);
+    assert_eq!(subscriptions.event(channel(1), 5, now), Verdict::Hole);
 }
 
 #[test]
 fn requests_respect_both_bounds_of_a_frame() {
     let now = Instant::now();
-    let mut subscriptions = Subscriptions::default();
+    let mut subscriptions = Subscriptions::new(Duration::from_secs(30), false);
     let subscribe_all = |subscriptions: &mut Subscriptions| {
         (0..600).for_each(|number| subscriptions.subscribe(channel(number), at(u64::from(number))));
     };
@@ -178,97 +179,24 @@ fn requests_respect_both_bounds_of_a_frame() {
     assert!(subscriptions.ask(now, 16_384).is_empty());
 }
 
-/// What happens to the stream of a server that has a log of `HEAD` events and answers each SUBSCRIBE as documented.
-#[derive(Clone, Debug)]
-enum Fault {
-    Lose,
-    Repeat,
-    Swap,
-    Disconnect,
-    None,
+#[test]
+fn requests_to_leave_respect_the_bounds_too() {
+    let channels: Vec<_> = (0..600).map(channel).collect();
+    let frames = Subscriptions::new(Duration::from_secs(30), false).unsubscribe_frames(&channels, 1_000);
+    assert!(frames.iter().all(|frame| frame.len() <= 1_000) && frames.len() > 20);
 }
 
-fn faults() -> impl Strategy<Value = Vec<Fault>> {
-    let fault = prop_oneof![
-        2 => Just(Fault::Lose),
-        2 => Just(Fault::Repeat),
-        2 => Just(Fault::Swap),
-        1 => Just(Fault::Disconnect),
-        5 => Just(Fault::None),
-    ];
-    vec(fault, 0..300)
+#[test]
+fn an_answer_is_late_from_its_last_sign() {
+    let (mut subscriptions, start) = asked(at(5));
+    let at = |seconds| start + Duration::from_secs(seconds);
+    assert_eq!(subscriptions.due(start), Some(at(30)));
+    assert_eq!(subscriptions.event(channel(1), 6, at(20)), Verdict::Deliver);
+    assert!(!subscriptions.is_unanswered(at(49)));
+    assert!(subscriptions.is_unanswered(at(50)));
+    subscriptions.subscribed(&subscribed(1, 6));
+    assert!(!subscriptions.is_unanswered(at(50)));
 }
 
-const HEAD: u64 = 40;
-
-/// Runs the subscription to the end of the log; each frame on its way meets the next fault.
-fn heard_with(faults: Vec<Fault>, from: u64) -> Vec<u64> {
-    let (mut subscriptions, now) = (Subscriptions::default(), Instant::now());
-    subscriptions.subscribe(channel(1), at(from));
-    let mut faults = faults.into_iter();
-    let mut heard = Vec::new();
-    let mut wire = std::collections::VecDeque::new();
-    loop {
-        for frame in subscriptions.ask(now, 16_384) {
-            let frame: serde_json::Value = serde_json::from_str(&frame).unwrap();
-            let after = frame["channels"][0]["afterSeq"].as_u64().unwrap();
-            wire.extend((after + 1..=HEAD).map(|seq| (None, seq)));
-            wire.push_back((frame["id"].as_u64(), HEAD));
-        }
-        let Some((id, seq)) = wire.pop_front() else { return heard };
-        let mut feed = |id: Option<u64>, seq: u64| match id {
-            Some(id) => subscriptions.subscribed(&subscribed(id, seq)),
-            None => {
-                let verdict = subscriptions.event(channel(1), seq);
-                heard.extend((verdict == Verdict::Deliver).then_some(seq));
-                verdict
-            }
-        };
-        let verdict = match faults.next().unwrap_or(Fault::None) {
-            Fault::None => feed(id, seq),
-            Fault::Repeat => {
-                feed(id, seq);
-                feed(id, seq)
-            }
-            // The loss of a confirmation cannot be seen by anyone; TCP does not do that.
-            Fault::Lose if id.is_none() => Verdict::Drop,
-            Fault::Lose => feed(id, seq),
-            Fault::Swap => {
-                wire.insert(wire.len().min(1), (id, seq));
-                Verdict::Drop
-            }
-            Fault::Disconnect => Verdict::Broken,
-        };
-        if verdict == Verdict::Broken {
-            wire.clear();
-            subscriptions.disconnected();
-        }
-    }
-}
-
-proptest! {
-    #[test]
-    fn each_event_is_heard_once_and_in_order_whatever_happens(faults in faults(), from in 0..HEAD) {
-        prop_assert_eq!(heard_with(faults, from), (from + 1..=HEAD).collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn no_sequence_of_frames_makes_it_deliver_out_of_order(
-        frames in vec((0..6_u8, 0..12_u64), 0..200), from in proptest::option::of(0..5_u64)
-    ) {
-        let (mut subscriptions, now) = asked(from.and_then(at));
-        let mut last: Option<u64> = None;
-        for (kind, number) in frames {
-            match kind {
-                0 => { subscriptions.subscribed(&subscribed(number, number)); }
-                1 => subscriptions.disconnected(),
-                2 => { subscriptions.ask(now, 16_384); }
-                3 => { subscriptions.refused(&refusal(number, true), now); }
-                _ => if subscriptions.event(channel(1), number) == Verdict::Deliver {
-                    prop_assert!(last.is_none_or(|last| number == last + 1), "{number} after {last:?}");
-                    last = Some(number);
-                }
-            }
-        }
-    }
-}
+mod faults;
+mod loading;

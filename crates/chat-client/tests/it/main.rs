@@ -8,6 +8,7 @@
 )]
 
 mod backpressure;
+mod catching_up;
 mod ending;
 mod http_peer;
 mod peer;
