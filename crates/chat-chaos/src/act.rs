@@ -21,8 +21,6 @@ use crate::{
     world::{INSTANCES, MESSAGE_SERVERS, SERVERS, World},
 };
 
-/// After everything is healed, everything has to be delivered within this time.
-const CATCH_UP: Duration = Duration::from_secs(60);
 /// How often the memory of the servers is looked at.
 const SAMPLE_EVERY: Duration = Duration::from_millis(500);
 /// Of ten listeners, so many use the supplied client, and as many take breaks.
@@ -38,6 +36,8 @@ pub(crate) struct Script {
     pub(crate) faults: Vec<Fault>,
     /// How long each fault lasts, if that is not left to the seed.
     pub(crate) length: Option<Duration>,
+    /// How long the listeners get at the end.
+    pub(crate) catch_up: Duration,
     /// Messages per second.
     pub(crate) rate: u32,
     pub(crate) senders: usize,
@@ -97,7 +97,7 @@ pub(crate) async fn perform(script: &Script) -> Outcome {
     no_more_sends.cancel();
     no_more_breaks.cancel();
     let sent = sending.join_all().await.into_iter().fold(Sent::default(), merge);
-    until_received(&sent.acknowledged, &progress).await;
+    until_received(&sent.acknowledged, &progress, script.catch_up).await;
     stop.cancel();
     let journals = listening.join_all().await;
 
@@ -257,13 +257,13 @@ fn merge(mut all: Sent, one: Sent) -> Sent {
 }
 
 /// Waits until every listener has what was acknowledged. Who does not get it in time has lost it.
-async fn until_received(acknowledged: &[Acknowledged], progress: &[Arc<Progress>]) {
+async fn until_received(acknowledged: &[Acknowledged], progress: &[Arc<Progress>], catch_up: Duration) {
     let mut heads = HashMap::new();
     for one in acknowledged {
         let head = heads.entry(one.channel).or_default();
         *head = one.seq.max(*head);
     }
-    let _late = tokio::time::timeout(CATCH_UP, async {
+    let _late = tokio::time::timeout(catch_up, async {
         while !progress.iter().all(|progress| progress.has_reached(&heads)) {
             sleep(Duration::from_millis(50)).await;
         }

@@ -69,6 +69,9 @@ struct Arguments {
     /// Turns the repair of the instances off, which has to end in a broken promise. Needs servers of a debug build.
     #[arg(long)]
     without_repair: bool,
+    /// After everything is healed, everything has to be received within this time.
+    #[arg(long, default_value = "60s", value_parser = humantime::parse_duration)]
+    catch_up: Duration,
     /// Where the histories are written.
     #[arg(long, default_value = "target/chaos")]
     histories: PathBuf,
@@ -111,6 +114,7 @@ impl Arguments {
             duration: self.duration / acts,
             faults,
             length: self.fault_length,
+            catch_up: self.catch_up,
             rate: self.rate,
             senders: self.senders,
             listeners: self.listeners,
