@@ -4,7 +4,7 @@
  *
  * It sends over HTTP and listens over one WebSocket. It keeps the last `seq` of each channel, so that every event of a
  * subscribed channel reaches `onEvent` once, in order, with no hole, through reconnects, restarts and moves to another
- * instance. What cannot be replayed any more is announced by `onReset`.
+ * instance. What is too much to be replayed is loaded over HTTP; what is gone for good is announced by `onReset`.
  *
  * ```js
  * const chat = new ChatClient({ httpUrl: "http://127.0.0.1:20001", wsUrls: ["ws://127.0.0.1:20002/ws/chat"], token });
@@ -16,13 +16,16 @@
 
 /**
  * @typedef {{ type: string, channelId: string, seq: number } & Record<string, any>} ChatEvent an entry of a channel's log
- * @typedef {{ reason: string, headSeq: number, oldestSeq?: number, epoch?: string }} Reset
+ * @typedef {{ reason: string, headSeq: number, oldestSeq?: number, epoch?: string, afterSeq: number }} Reset the events
+ *   after `afterSeq` follow
  * @typedef {{ state: "pending" | "live" | "closed", code?: string, message?: string }} SubscriptionState
  * @typedef {object} SubscribeOptions
  * @property {number} [afterSeq] replay what came after this `seq`; without it, from now on
  * @property {string} [epoch] the incarnation of the log that `afterSeq` belongs to
  * @property {(event: ChatEvent) => void} [onEvent] each event once, in order
- * @property {(reset: Reset) => void} [onReset] the events up to `headSeq` cannot be replayed: load history over HTTP
+ * @property {boolean} [catchUp] loads over HTTP what cannot be replayed and gives it to `onEvent`; true by default
+ * @property {(reset: Reset) => void} [onReset] events up to `afterSeq` do not come: they are gone, or the log is another
+ *   one and what came before is to be discarded, or, without `catchUp`, history is to be loaded
  * @property {(state: SubscriptionState) => void} [onState]
  * @typedef {"connecting" | "online" | "offline" | "closed"} StateName
  * @typedef {object} ConnectionState
@@ -59,6 +62,10 @@ const MAX_PENDING_SENDS = 256;
 const FLUSH_INTERVAL_MS = 100;
 /** A SUBSCRIBE that has no answer after this long is sent again. */
 const SUBSCRIBE_TIMEOUT_MS = 30_000;
+/** Channels whose missed events are loaded at the same time, each a page at a time. */
+const MAX_LOADS = 4;
+/** The most that the API gives at once. */
+const EVENTS_PER_PAGE = 200;
 /** Longest delay that timers take. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 /** Close codes after which the same token will not do. */
@@ -118,6 +125,11 @@ export class ChatClient {
   #generation = 0;
   #frameId = 0;
   #flushedAt = 0;
+  /** @type {Set<Subscription>} those that wait for a place among the loads */
+  #toLoad = new Set();
+  #loads = 0;
+  /** Ends with the connection. */
+  #linkEnd = new AbortController();
   #comeBackAt = 0;
   /** True while the token in use has not yet been accepted and was fetched after a rejection. */
   #tokenIsFresh = false;
@@ -310,6 +322,7 @@ export class ChatClient {
     this.#renewTokenLater(hello.expiresAt);
     if (this.#state.state === "online") return;
     this.#comeBackAt = 0;
+    this.#linkEnd = new AbortController();
     this.#timers.set("stable", STABLE_MS, () => (this.#attempt = 0));
     const { instanceId, sessionId, userId } = hello;
     this.#setState({ state: "online", url, instanceId, sessionId, userId });
@@ -359,7 +372,9 @@ export class ChatClient {
     this.#timers.clear("flush");
     this.#link?.close(code, reason);
     this.#link = undefined;
+    this.#linkEnd.abort();
     this.#toSubscribe.clear();
+    this.#toLoad.clear();
     for (const subscription of this.#subscriptions.values()) {
       this.#timers.clear(`subscribe ${subscription.channelId}`);
       subscription.position.disconnected();
@@ -450,16 +465,75 @@ export class ChatClient {
     this.#timers.clear(`subscribe ${subscription.channelId}`);
     if (verdict === "resubscribe") return this.#requestSubscription(subscription);
     if (verdict === "reset") {
-      const { headSeq, epoch } = frame;
-      guard(() => subscription.onReset?.({ reason: "EPOCH_CHANGED", headSeq, epoch }));
+      this.#onReset(subscription, { reason: "EPOCH_CHANGED", headSeq: frame.headSeq, oldestSeq: 1, epoch: frame.epoch });
+      if (subscription.catchUp) return;
+      subscription.position.requestId = undefined;
     }
     subscription.attempt = 0;
     subscription.setState({ state: "live" });
   }
 
-  #onReset(subscription, { reason, headSeq, oldestSeq, epoch }) {
-    subscription.position.reset({ headSeq, epoch });
-    guard(() => subscription.onReset?.({ reason, headSeq, oldestSeq, epoch }));
+  #onReset(subscription, frame) {
+    const { channelId, catchUp, position } = subscription;
+    if (!catchUp || position.lastSeq === undefined) {
+      position.reset(frame);
+      return this.#tellReset(subscription, frame, frame.headSeq);
+    }
+    this.#timers.clear(`subscribe ${channelId}`);
+    subscription.setState({ state: "pending" });
+    const complete = position.load(frame, `load ${++this.#frameId}`);
+    if (!complete) this.#tellReset(subscription, frame, position.lastSeq);
+    this.#toLoad.add(subscription);
+    return this.#loadNext();
+  }
+
+  #tellReset(subscription, { reason, headSeq, oldestSeq, epoch }, afterSeq) {
+    guard(() => subscription.onReset?.({ reason, headSeq, oldestSeq, epoch, afterSeq }));
+  }
+
+  async #loadNext() {
+    const [subscription] = this.#toLoad;
+    if (!subscription || this.#loads >= MAX_LOADS) return;
+    this.#toLoad.delete(subscription);
+    this.#loads += 1;
+    await this.#catchUp(subscription);
+    this.#loads -= 1;
+    this.#loadNext();
+  }
+
+  /** Loads the log page by page and subscribes again from where it ends: what came meanwhile is replayed. */
+  async #catchUp(subscription) {
+    const { channelId, position } = subscription;
+    const { requestId } = position;
+    const signal = this.#linkEnd.signal;
+    const isWanted = () =>
+      !signal.aborted && position.requestId === requestId && this.#subscriptions.get(channelId) === subscription;
+    try {
+      let more = isWanted();
+      while (more) more = (await this.#loadPage(subscription, isWanted, signal)) && isWanted();
+      if (isWanted()) this.#requestSubscription(subscription);
+    } catch (error) {
+      if (!isWanted()) return;
+      this.#emit("error", error);
+      // The server says once more where to begin, or that the channel is not for us.
+      this.#requestSubscription(subscription, BACKOFF.baseMs);
+    }
+  }
+
+  /** Is there more to load? Not from a log that is another one by now, or has lost its beginning: the server tells. */
+  async #loadPage(subscription, isWanted, signal) {
+    const { channelId, position } = subscription;
+    const from = position.lastSeq;
+    const query = { afterSeq: from, limit: EVENTS_PER_PAGE };
+    const path = `/api/v1/channels/${encodeURIComponent(channelId)}/events`;
+    const { items, oldestSeq, epoch, page } = await this.#api.request("GET", path, { query, signal });
+    if (epoch !== position.epoch || oldestSeq > from + 1) return false;
+    for (const event of items) {
+      // The application may end the subscription at any event.
+      if (!isWanted()) return false;
+      this.#onEvent(subscription, event);
+    }
+    return page.hasNext && position.lastSeq > from;
   }
 
   #onUnsubscribed(subscription, { reason }) {
@@ -562,8 +636,10 @@ export class Subscription {
    * @param {SubscribeOptions} options
    * @param {() => void} cancel
    */
-  constructor(channelId, { afterSeq, epoch, onEvent, onReset, onState }, cancel) {
+  constructor(channelId, { afterSeq, epoch, catchUp = true, onEvent, onReset, onState }, cancel) {
     this.channelId = channelId;
+    /** @internal */
+    this.catchUp = catchUp;
     this.onEvent = onEvent;
     this.onReset = onReset;
     this.onState = onState;
@@ -651,6 +727,22 @@ export class ChannelPosition {
     this.epoch = epoch ?? this.epoch;
     this.#wasReset = true;
     this.requestId ??= UNASKED;
+  }
+
+  /**
+   * A RESET came, and what the log still has is going to be loaded. Until then nothing else is asked for.
+   * @param {{ reason: string, oldestSeq?: number, epoch?: string }} frame
+   * @param {string} id of the load
+   * @returns {boolean} will nothing be missing?
+   */
+  load({ reason, oldestSeq = 1, epoch }, id) {
+    const sameLog = reason !== "EPOCH_CHANGED" && (this.epoch ?? epoch) === epoch;
+    const known = this.lastSeq ?? 0;
+    this.lastSeq = sameLog ? Math.max(known, oldestSeq - 1) : oldestSeq - 1;
+    this.#seen = this.lastSeq;
+    this.epoch = epoch;
+    this.requestId = id;
+    return sameLog && this.lastSeq === known;
   }
 
   /**

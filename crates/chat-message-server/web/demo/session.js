@@ -138,6 +138,8 @@ export class Session extends EventTarget {
       afterSeq: mine.headSeq,
       epoch: mine.epoch,
       onEvent: (event) => this.#onEvent(mine, event),
+      // People want the newest page, not everything that they missed.
+      catchUp: false,
       onReset: () => this.#reload(mine),
       onState: ({ state, code }) => {
         if (state !== "closed" || code === "REQUESTED") return;

@@ -97,19 +97,101 @@ test("a hole is filled before what came after it", async () => {
   assert.deepEqual(heard.events, [1, 2, 3, 4]);
 });
 
-test("a reset tells the application and goes on from the head", async () => {
+const reset = (reason, more = {}) => ({ type: "RESET", channelId: "a", reason, headSeq: 7, oldestSeq: 1, epoch: "e", ...more });
+
+/** Answers the pages of the log of channel `a`, which has these events. */
+function logged(lastSeq, { oldestSeq = 1, epoch = "e", perPage = 2 } = {}) {
+  const pages = [];
+  server.answer = ({ url }) => {
+    const after = Number(new URL(url, server.httpUrl).searchParams.get("afterSeq"));
+    pages.push(after);
+    const items = [];
+    for (let seq = after + 1; seq <= Math.min(after + perPage, lastSeq); seq += 1) items.push(event(seq));
+    return { status: 200, body: { items, headSeq: lastSeq, oldestSeq, epoch, page: { hasNext: after + perPage < lastSeq } } };
+  };
+  return pages;
+}
+
+test("a reset without catching up tells the application and goes on from the head", async () => {
   client();
-  const heard = listen("a", { afterSeq: 1, epoch: "old" });
+  const heard = listen("a", { afterSeq: 1, epoch: "old", catchUp: false });
   const peer = await online();
   const { id } = await peer.receive("SUBSCRIBE");
-  peer.send(
-    { type: "RESET", channelId: "a", reason: "EPOCH_CHANGED", headSeq: 7, oldestSeq: 1, epoch: "e" },
-    { type: "SUBSCRIBED", id, channelId: "a", headSeq: 7, epoch: "e", replayed: 0 },
-    event(8),
-  );
+  peer.send(reset("EPOCH_CHANGED"), { type: "SUBSCRIBED", id, channelId: "a", headSeq: 7, epoch: "e", replayed: 0 }, event(8));
   await until("the event after the reset", () => heard.events.length === 1);
   assert.deepEqual(heard.events, [8]);
-  assert.deepEqual(heard.resets, [{ reason: "EPOCH_CHANGED", headSeq: 7, oldestSeq: 1, epoch: "e" }]);
+  assert.deepEqual(heard.resets, [{ reason: "EPOCH_CHANGED", headSeq: 7, oldestSeq: 1, epoch: "e", afterSeq: 7 }]);
+});
+
+test("what is too much to replay is loaded, and then it goes on live", async () => {
+  const pages = logged(8);
+  client();
+  const heard = listen("a", { afterSeq: 1, epoch: "e" });
+  const peer = await online();
+  const { id } = await peer.receive("SUBSCRIBE");
+  peer.send(reset("TOO_MANY"), { type: "SUBSCRIBED", id, channelId: "a", headSeq: 7, epoch: "e", replayed: 0 }, event(10));
+  const frame = await subscribed(peer, 10, [event(9), event(10)]);
+  assert.deepEqual(frame.channels, [{ channelId: "a", afterSeq: 8, epoch: "e" }]);
+  await until("live", () => heard.subscription.state === "live");
+  assert.deepEqual(heard.events, [2, 3, 4, 5, 6, 7, 8, 9, 10]);
+  assert.deepEqual(heard.resets, []);
+  assert.deepEqual(pages, [1, 3, 5, 7]);
+});
+
+test("what is gone is told, and the rest is loaded", async () => {
+  const pages = logged(7, { oldestSeq: 5 });
+  client();
+  const heard = listen("a", { afterSeq: 1, epoch: "e" });
+  const peer = await online();
+  await peer.receive("SUBSCRIBE");
+  peer.send(reset("TOO_OLD", { oldestSeq: 5 }));
+  await subscribed(peer, 7);
+  await until("live", () => heard.subscription.state === "live");
+  assert.deepEqual(heard.events, [5, 6, 7]);
+  assert.deepEqual(heard.resets, [{ reason: "TOO_OLD", headSeq: 7, oldestSeq: 5, epoch: "e", afterSeq: 4 }]);
+  assert.deepEqual(pages, [4, 6]);
+});
+
+test("another log is told and comes from its beginning, also if the server does not announce it", async () => {
+  logged(3);
+  client();
+  const heard = listen("a", { afterSeq: 9, epoch: "old" });
+  const peer = await online();
+  await subscribed(peer, 3);
+  assert.equal((await subscribed(peer, 3)).channels[0].afterSeq, 3);
+  await until("live", () => heard.subscription.state === "live");
+  assert.deepEqual(heard.events, [1, 2, 3]);
+  assert.deepEqual(heard.resets, [{ reason: "EPOCH_CHANGED", headSeq: 3, oldestSeq: 1, epoch: "e", afterSeq: 0 }]);
+});
+
+test("a load that fails is begun again through the server, and one of another connection is forgotten", async () => {
+  client();
+  const errors = [];
+  chat.on("error", ({ code }) => errors.push(code));
+  const heard = listen("a", { afterSeq: 1, epoch: "e" });
+  const first = await online();
+  await first.receive("SUBSCRIBE");
+  server.answer = () => ({ status: 404, body: { code: "CHANNEL_NOT_FOUND" } });
+  first.send(reset("TOO_MANY"));
+  await first.receive("SUBSCRIBE");
+  assert.deepEqual(errors, ["CHANNEL_NOT_FOUND"]);
+
+  let release;
+  const asked = new Promise((resolve) => {
+    server.answer = () => new Promise((answer) => resolve((release = answer)));
+  });
+  first.send(reset("TOO_MANY"));
+  await asked;
+  first.reset();
+  const second = await server.connection();
+  await second.greet();
+  await subscribed(second, 3, [event(2), event(3)]);
+  release({ status: 200, body: { items: [event(4)], headSeq: 4, oldestSeq: 1, epoch: "e", page: { hasNext: false } } });
+  await until("live", () => heard.subscription.state === "live");
+  second.send(event(4));
+  await until("the live event", () => heard.events.length === 3);
+  assert.deepEqual(heard.events, [2, 3, 4]);
+  assert.equal(errors.length, 1);
 });
 
 test("a subscription that is refused ends, one that may be retried is", async () => {
