@@ -71,7 +71,7 @@ pub(crate) struct Memory {
 }
 
 pub(crate) async fn perform(script: &Script) -> Outcome {
-    let mut world = World::start(script.storage, script.redis, script.repair).await;
+    let mut world = World::start(script).await;
     let (channels, users) = stage(&world, script).await;
     let clock = ActClock::start();
     let (no_more_breaks, no_more_sends, stop) =

@@ -143,6 +143,19 @@ impl Fault {
         }
     }
 
+    /// Is it done to a network between two parts, which has to be there then?
+    pub(crate) const fn needs_links(self) -> bool {
+        matches!(
+            self.part(),
+            Part::Publisher
+                | Part::Subscriber
+                | Part::Listeners
+                | Part::Senders
+                | Part::InstanceStorage
+                | Part::MessageServerStorage
+        )
+    }
+
     /// Can it be done to such a system?
     pub(crate) fn applies(self, storage: Storage, redis: Redis) -> bool {
         match self {

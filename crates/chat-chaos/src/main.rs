@@ -84,6 +84,8 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    // Ten thousand listeners have as many sockets, and three times as many with a network that can be broken.
+    common_server::raise_file_limit();
     let seed = arguments.seed.unwrap_or_else(rand::random);
     let mut kept = true;
     for storage in &arguments.storage {

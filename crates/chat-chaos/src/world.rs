@@ -6,10 +6,11 @@ use chat_test_support::{
     postgres::PostgresServer,
     proxy::TcpProxy,
     redis::{RedisCluster, RedisSentinels, RedisServer},
-    system::{self, Builder, Server, System},
+    system::{Builder, Server, System},
 };
 
 use crate::{
+    act::Script,
     fault::{Fault, Part, Redis, Storage},
     plan::Strike,
 };
@@ -43,16 +44,16 @@ enum RunningRedis {
 }
 
 impl World {
-    pub(crate) async fn start(storage: Storage, redis: Redis, repair: bool) -> Self {
-        let mut builder = builder(repair);
-        let postgres = match storage {
+    pub(crate) async fn start(script: &Script) -> Self {
+        let mut builder = builder(script);
+        let postgres = match script.storage {
             Storage::Sqlite => None,
             Storage::Postgres => Some(PostgresServer::start_durable().await),
         };
         if let Some(postgres) = &postgres {
             builder = builder.database_at(postgres.url());
         }
-        let redis = match redis {
+        let redis = match script.redis {
             Redis::Standalone => RunningRedis::Standalone,
             Redis::Sentinel => RunningRedis::Sentinel(RedisSentinels::start().await),
             Redis::Cluster => RunningRedis::Cluster(RedisCluster::start().await),
@@ -230,17 +231,19 @@ impl World {
     }
 }
 
-fn builder(repair: bool) -> Builder {
-    let storage = system::Storage::Sqlite;
-    let builder = System::builder().storage(storage).message_servers(MESSAGE_SERVERS).websocket_servers(INSTANCES);
-    let builder = builder
-        .links()
+fn builder(script: &Script) -> Builder {
+    let mut builder = System::builder()
+        .message_servers(MESSAGE_SERVERS)
+        .websocket_servers(INSTANCES)
         .setting("CHAT_PROCESS_DRAIN", humantime::format_duration(DRAIN).to_string())
         // All the load comes from one address and a few users.
         .message_setting("CHAT_LIMITS_REQUESTS_PER_SECOND", "0")
         .websocket_setting("CHAT_LIMITS_CONNECTIONS_PER_ADDRESS", "100000")
         .websocket_setting("CHAT_LIMITS_CONNECTIONS_PER_USER", "100000");
-    if repair { builder } else { builder.websocket_setting("CHAT_LIMITS_REPAIR", "false") }
+    if script.faults.iter().any(|fault| fault.needs_links()) {
+        builder = builder.links();
+    }
+    if script.repair { builder } else { builder.websocket_setting("CHAT_LIMITS_REPAIR", "false") }
 }
 
 /// A server that has not ended by itself is killed, as a supervisor does it.
