@@ -16,14 +16,14 @@ use crate::{
     fault::{Fault, Redis, Storage},
     history::{Acknowledged, ActClock, Journal, Sent},
     listener::{Listener, Progress, listen, listen_through_client},
-    load::Sender,
+    load::{Sender, supplied},
     plan::{Round, Strike, plan},
     world::{INSTANCES, MESSAGE_SERVERS, SERVERS, World},
 };
 
 /// How often the memory of the servers is looked at.
 const SAMPLE_EVERY: Duration = Duration::from_millis(500);
-/// Of ten listeners, so many use the supplied client, and as many take breaks.
+/// Of ten listeners or senders, so many use the supplied client. As many listeners take breaks.
 const OF_TEN: usize = 2;
 
 /// What an act consists of.
@@ -169,6 +169,7 @@ fn senders(world: &World, script: &Script, channels: &[ChannelId], users: &[Test
     let each = Duration::from_secs_f64(script.senders as f64 / f64::from(script.rate));
     let sender = |(number, user): (usize, &TestUser)| Sender {
         servers: urls.iter().map(|url| user.api_at(url.clone())).collect::<Vec<HttpApi>>(),
+        supplied: is_supplied(number).then(|| supplied(&urls[number % MESSAGE_SERVERS], &user.token)),
         channels: channels.to_vec(),
         interval: each,
         seed: script.seed.wrapping_mul(31).wrapping_add(number as u64),

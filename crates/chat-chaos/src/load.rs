@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chat_client::{HttpClient, HttpConfig, OutgoingMessage, TokenSource};
 use chat_domain::ChannelId;
 use chat_test_support::http_api::{Answer, HttpApi};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -30,6 +31,8 @@ const REPEATED_PERCENT: u32 = 5;
 pub(crate) struct Sender {
     /// One for each message server.
     pub(crate) servers: Vec<HttpApi>,
+    /// Sends through the supplied client, which has its own way to try again, instead of by bare requests.
+    pub(crate) supplied: Option<HttpClient>,
     pub(crate) channels: Vec<ChannelId>,
     /// Between two messages.
     pub(crate) interval: Duration,
@@ -67,6 +70,18 @@ impl Sender {
     }
 }
 
+/// The supplied client, as patient as the bare senders.
+pub(crate) fn supplied(server: &str, token: &str) -> HttpClient {
+    let mut config =
+        HttpConfig::new(server, TokenSource::fixed(token)).expect("the address of a message server is one");
+    config.attempt_timeout = ANSWER_TIMEOUT;
+    config.attempts = ATTEMPTS;
+    config.backoff_first = BACKOFF;
+    config.backoff_most = BACKOFF;
+    config.waiting_sends = 2 * IN_FLIGHT;
+    HttpClient::new(config).expect("this machine has an HTTP client")
+}
+
 type Done = Result<(Acknowledged, bool), String>;
 
 fn note(sent: &mut Sent, done: Result<Done, tokio::task::JoinError>) {
@@ -90,12 +105,24 @@ struct Message {
 impl Message {
     async fn send(mut self) -> Done {
         let started = self.sender.clock.now();
+        if let Some(client) = self.sender.supplied.take() {
+            return Ok((self.send_through_client(&client, started).await?, false));
+        }
         let (acknowledged, server) = self.until_acknowledged(started).await?;
         let repeated = self.random.random_range(0..100) < REPEATED_PERCENT;
         if repeated {
             self.repeat(&acknowledged, server).await?;
         }
         Ok((acknowledged, repeated))
+    }
+
+    async fn send_through_client(&self, client: &HttpClient, started: u64) -> Result<Acknowledged, String> {
+        let (channel, client_message_id) = (self.channel, self.client_message_id);
+        let mut message = OutgoingMessage::from(client_message_id.to_string());
+        message.client_message_id = Some(client_message_id.to_string());
+        let stored = client.send(self.sender.channels[channel], message).await.map_err(|error| error.to_string())?;
+        let (at, message_id) = (self.sender.clock.now(), stored.message.message_id.as_uuid());
+        Ok(Acknowledged { channel, seq: stored.seq, message_id, client_message_id, started, at, attempts: 1 })
     }
 
     async fn until_acknowledged(&mut self, started: u64) -> Result<(Acknowledged, usize), String> {
