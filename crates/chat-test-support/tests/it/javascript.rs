@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 const DEADLINE: Duration = Duration::from_secs(120);
 const MESSAGES: usize = 60;
 
-fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "..", "chat-message-server", "web", "tests"].iter().collect()
 }
 
