@@ -22,7 +22,7 @@ use crate::{
     hub::{Directory, Hub},
     metrics::Metrics,
     outbox::OutboxLimits,
-    reader::LogReader,
+    reader::{LogReader, ReadLimits},
     reconcile::{self, ReconcileLimits},
     room::{RoomContext, RoomLimits, SequencerLimits},
     session::{SessionContext, SessionLimits},
@@ -33,10 +33,9 @@ use crate::{
 pub const INFO: ServerInfo =
     ServerInfo { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION"), env_prefix: "CHAT_" };
 
-/// Reads of the log at once, for rooms with a hole.
-const REPAIRS: usize = 6;
-/// Reads of the log at once, for sessions that come back.
-const REPLAYS: usize = 4;
+/// Together with the admissions about as many as there are connections to storage. Replays get fewer, so that rooms with
+/// a hole do not wait behind them there.
+const READS: ReadLimits = ReadLimits { repairs: 6, replays: 4 };
 /// Sessions that ask storage at once who they are and what they may hear.
 const ADMISSIONS: usize = 8;
 /// How often readiness looks at storage.
@@ -192,7 +191,7 @@ fn room_context(
     lifecycle: &Lifecycle,
 ) -> RoomContext {
     RoomContext {
-        reader: Arc::new(LogReader::new(Arc::clone(storage), REPAIRS, REPLAYS)),
+        reader: Arc::new(LogReader::new(Arc::clone(storage), Arc::clone(metrics), READS)),
         tasks: lifecycle.background().clone(),
         metrics: Arc::clone(metrics),
         compare_heads: Arc::clone(&directory.compare_heads),

@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -15,7 +16,8 @@ use chat_events::{
     bus::{Delivery, Interest, Interruption, Subscriber},
 };
 use dashmap::DashMap;
-use tokio::sync::Notify;
+use parking_lot::Mutex;
+use tokio::{sync::Notify, time::Instant};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tracing::warn;
 use uuid::Uuid;
@@ -36,8 +38,18 @@ pub struct Directory {
     users: DashMap<UserId, UserSessions>,
     /// Until the bus says otherwise, nothing is heard.
     bus_lost: AtomicBool,
-    /// Asks for a comparison of all heads with the log.
+    /// When something for any room was last lost.
+    doubted_at: Mutex<Option<Instant>>,
+    /// Asks for a comparison of heads with the log, of the rooms that are due.
     pub compare_heads: Arc<Notify>,
+}
+
+/// Which rooms are to be compared with the log.
+pub struct Due {
+    /// Those that are open and due, with the way to each.
+    pub rooms: Vec<(ChannelId, Arc<RoomHandle>)>,
+    /// How many others are open.
+    pub skipped: u64,
 }
 
 impl Default for Directory {
@@ -46,6 +58,7 @@ impl Default for Directory {
             rooms: DashMap::new(),
             users: DashMap::new(),
             bus_lost: AtomicBool::new(true),
+            doubted_at: Mutex::default(),
             compare_heads: Arc::default(),
         }
     }
@@ -70,6 +83,7 @@ impl Directory {
             Delivery::Payload { topic: Topic::User(user_id), payload } => self.signal_user(user_id, &payload, metrics),
             Delivery::Interrupted(interruption) => {
                 metrics.interruptions.inc();
+                *self.doubted_at.lock() = Some(Instant::now());
                 match interruption {
                     Interruption::Lost => self.bus_lost.store(true, Ordering::Relaxed),
                     Interruption::Restored => self.bus_lost.store(false, Ordering::Relaxed),
@@ -88,6 +102,22 @@ impl Directory {
     /// The open rooms, with the way to each.
     pub fn rooms(&self) -> Vec<(ChannelId, Arc<RoomHandle>)> {
         self.rooms.iter().map(|room| (*room.key(), Arc::clone(room.value()))).collect()
+    }
+
+    /// The open rooms that are in doubt, or that storage has not confirmed for `age`.
+    pub fn due(&self, now: Instant, age: Duration) -> Due {
+        let doubted_at = *self.doubted_at.lock();
+        let mut due = Due { rooms: Vec::new(), skipped: 0 };
+        for room in &self.rooms {
+            // A room that is opening reads its head itself.
+            let is_open = room.status.lock().is_some();
+            if is_open && room.confirmation.lock().is_due(now, age, doubted_at) {
+                due.rooms.push((*room.key(), Arc::clone(room.value())));
+            } else {
+                due.skipped += u64::from(is_open);
+            }
+        }
+        due
     }
 
     fn signal_user(&self, user_id: UserId, payload: &Bytes, metrics: &Metrics) {

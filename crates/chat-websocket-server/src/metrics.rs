@@ -29,10 +29,22 @@ pub struct Metrics {
     pub overruns: Counter,
     /// Times the bus may have lost payloads.
     pub interruptions: Counter,
-    /// Comparisons of heads with the log.
+    /// Comparisons of heads with the log: queries, each about many rooms.
     pub reconciliations: Counter,
+    /// Rooms that were compared with the log.
+    pub heads_compared: Counter,
+    /// Rooms that a comparison left out, because storage had confirmed them a moment before.
+    pub heads_skipped: Counter,
     /// Replays read from the log for sessions that came back.
     pub replays: Counter,
+    /// Sessions that are being replayed to.
+    pub replaying: Gauge,
+    /// Pages read from the log for replays.
+    pub page_reads: Counter,
+    /// Pages that a replay found in memory, or got from a read that another one had begun.
+    pub page_hits: Counter,
+    /// Reads of the log for rooms with a hole.
+    pub repair_reads: Counter,
     /// Sessions that ended, by close code.
     pub closed: Family<CloseLabels, Counter>,
     /// Connections that were refused before the upgrade, by status.
@@ -71,8 +83,14 @@ impl Metrics {
         registry.register("malformed", "Payloads from the bus that do not decode", self.malformed.clone());
         registry.register("overruns", "Times that payloads for a room were dropped", self.overruns.clone());
         registry.register("interruptions", "Times that the bus may have lost payloads", self.interruptions.clone());
-        registry.register("reconciliations", "Comparisons of heads with the log", self.reconciliations.clone());
+        registry.register("reconciliations", "Queries that compare heads with the log", self.reconciliations.clone());
+        registry.register("heads_compared", "Rooms compared with the log", self.heads_compared.clone());
+        registry.register("heads_skipped", "Rooms not compared, just confirmed", self.heads_skipped.clone());
         registry.register("replays", "Replays read from the log", self.replays.clone());
+        registry.register("replaying", "Sessions that are being replayed to", self.replaying.clone());
+        registry.register("page_reads", "Pages read from the log for replays", self.page_reads.clone());
+        registry.register("page_hits", "Pages that replays shared instead of reading them", self.page_hits.clone());
+        registry.register("repair_reads", "Reads of the log for rooms with a hole", self.repair_reads.clone());
         registry.register("closed", "Sessions that ended, by close code", self.closed.clone());
         registry.register("refused", "Connections refused before the upgrade, by status", self.refused.clone());
     }

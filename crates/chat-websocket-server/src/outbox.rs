@@ -13,6 +13,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::protocol::CloseReason;
 
+/// Bytes that replays keep waiting for one session: enough for one write, and little for each of many thousand sessions
+/// that come back at once and read slowly.
+const REPLAY_BYTES: usize = 64 * 1024;
+
 /// The bounds of an [`Outbox`].
 #[derive(Clone, Copy, Debug)]
 pub struct OutboxLimits {
@@ -59,13 +63,30 @@ impl Outbox {
         self.push_locked(self.state.lock(), frames);
     }
 
-    /// Queues a frame unless `ended` says that its time is over. Who first ends it and then pushes something else can be
-    /// sure that the frame does not come behind that.
-    pub fn push_unless(&self, ended: &CancellationToken, frame: Utf8Bytes) {
+    /// Queues the first of these frames, for as long as [`Self::has_space`], and returns how many; none if `ended` says
+    /// that their time is over. Who first ends it and then pushes something else can be sure that they do not come behind
+    /// that.
+    pub fn push_while_space(&self, ended: &CancellationToken, frames: impl Iterator<Item = Utf8Bytes>) -> u64 {
         let state = self.state.lock();
-        if !ended.is_cancelled() {
-            self.push_locked(state, std::iter::once(frame));
+        if ended.is_cancelled() || state.closed.is_some() {
+            return 0;
         }
+        let (mut count, mut bytes) = (0, state.bytes);
+        let (most_frames, most_bytes) = self.replay_bounds();
+        let free = most_frames.saturating_sub(state.frames);
+        let fitting = frames.take(free).take_while(|frame| {
+            let fits = bytes < most_bytes;
+            bytes += frame.len();
+            count += u64::from(fits);
+            fits
+        });
+        self.push_locked(state, fitting);
+        count
+    }
+
+    /// Frames and bytes up to which replays fill the queue.
+    fn replay_bounds(&self) -> (usize, usize) {
+        (self.limits.frames / 2, REPLAY_BYTES.min(self.limits.bytes / 2))
     }
 
     fn push_locked(&self, mut state: MutexGuard<'_, State>, frames: impl IntoIterator<Item = Utf8Bytes>) {
@@ -137,7 +158,7 @@ impl Outbox {
         self.drained.notify_waiters();
     }
 
-    /// Waits until half of the queue is free, for who can wait: a replay, not a room. False when the queue is closed.
+    /// Waits until replays may queue more, which leaves most of the queue to live events. False when the queue is closed.
     pub async fn has_space(&self) -> bool {
         loop {
             let drained = self.drained.notified();
@@ -148,7 +169,8 @@ impl Outbox {
                 if state.closed.is_some() {
                     return false;
                 }
-                if state.frames <= self.limits.frames / 2 && state.bytes <= self.limits.bytes / 2 {
+                let (most_frames, most_bytes) = self.replay_bounds();
+                if state.frames < most_frames && state.bytes < most_bytes {
                     return true;
                 }
             }
@@ -224,10 +246,23 @@ mod tests {
     #[test]
     fn what_is_over_is_not_queued() {
         let (outbox, ended) = (outbox(10, 100), CancellationToken::new());
-        outbox.push_unless(&ended, "a".into());
+        assert_eq!(outbox.push_while_space(&ended, ["a".into()].into_iter()), 1);
         ended.cancel();
-        outbox.push_unless(&ended, "b".into());
+        assert_eq!(outbox.push_while_space(&ended, ["b".into()].into_iter()), 0);
         assert_eq!(outbox.take(), ["a"]);
+    }
+
+    #[test]
+    fn a_replay_leaves_half_of_the_queue_free() {
+        let frames = || (0..10).map(|n| n.to_string().into());
+        let ended = CancellationToken::new();
+        let few = outbox(6, 100);
+        assert_eq!((few.push_while_space(&ended, frames()), few.push_while_space(&ended, frames())), (3, 0));
+        assert_eq!(few.take(), ["0", "1", "2"]);
+        assert_eq!(outbox(100, 8).push_while_space(&ended, frames()), 4);
+        let large = outbox(100, 1024 * 1024);
+        let page = || (0..10).map(|_| "x".repeat(REPLAY_BYTES / 2).into());
+        assert_eq!(large.push_while_space(&ended, page()), 2, "and less than that if it is large");
     }
 
     #[tokio::test]

@@ -1,5 +1,7 @@
 //! Reads of the log, for all rooms together: bounded, so that a storm of repairs or of returning clients leaves storage
-//! something to do other work with.
+//! something to do other work with, and the other tasks of the instance their time.
+
+mod pages;
 
 use std::sync::Arc;
 
@@ -7,36 +9,71 @@ use chat_domain::{
     ChannelId,
     ports::{Head, LoggedEvent, Storage, StorageError},
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// Most events in one read.
-pub const PAGE: u32 = 256;
+pub use pages::{Log, Page};
+
+use crate::metrics::Metrics;
+use pages::Pages;
+
+/// Most events in one read. What sessions get in one go: with short messages less than 64 KiB, which is one write; with
+/// the longest there are (60 KB) a read brings 8 MB.
+pub const PAGE: u32 = 128;
+
+/// Replays that queue events at the same moment. It takes a replay microseconds if the page is there; between two turns
+/// it waits for its client and holds nothing. So however many sessions come back, rooms and sessions that are live never
+/// have more than this ahead of them.
+const TURNS: usize = 32;
+
+/// Reads at once.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadLimits {
+    /// For rooms with a hole, and for rooms that open.
+    pub repairs: usize,
+    /// For sessions that come back.
+    pub replays: usize,
+}
 
 /// Access to the log with bounded concurrency. Repairs and replays do not wait for each other.
 pub struct LogReader {
     storage: Arc<dyn Storage>,
     repairs: Semaphore,
-    replays: Semaphore,
+    turns: Semaphore,
+    pages: Pages,
+    metrics: Arc<Metrics>,
 }
 
 impl LogReader {
-    /// A reader with at most so many repairs and so many replays at once; the rest waits in line.
-    pub fn new(storage: Arc<dyn Storage>, repairs: usize, replays: usize) -> Self {
-        Self { storage, repairs: Semaphore::new(repairs), replays: Semaphore::new(replays) }
+    /// A reader with at most so many reads at once; the rest waits in line.
+    pub fn new(storage: Arc<dyn Storage>, metrics: Arc<Metrics>, limits: ReadLimits) -> Self {
+        Self {
+            pages: Pages::new(Arc::clone(&storage), Arc::clone(&metrics), limits.replays),
+            storage,
+            repairs: Semaphore::new(limits.repairs),
+            turns: Semaphore::new(TURNS),
+            metrics,
+        }
     }
 
-    /// The events after `after`, for a room with a hole.
+    /// The events after `after`, at most [`PAGE`], for a room with a hole.
     pub async fn repair(&self, channel_id: ChannelId, after: u64) -> Result<Vec<LoggedEvent>, StorageError> {
         // The semaphores are never closed; if they were, reading on unbounded would be the lesser evil.
         let _permit = self.repairs.acquire().await.ok();
+        self.metrics.repair_reads.inc();
         self.storage.replay(channel_id, after, PAGE).await
     }
 
-    /// The events after `after`, for a session that comes back.
-    pub async fn replay(&self, channel_id: ChannelId, after: u64, most: u64) -> Result<Vec<LoggedEvent>, StorageError> {
-        let _permit = self.replays.acquire().await.ok();
-        let limit = u32::try_from(most).unwrap_or(PAGE).min(PAGE);
-        self.storage.replay(channel_id, after, limit).await
+    /// The turn of a replay, until the returned value is dropped. Who has it queues one page and waits for no client.
+    pub async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        self.turns.acquire().await.ok()
+    }
+
+    /// A page with the event `seq`, and those behind it up to `upto`, for sessions that come back. All who ask for the
+    /// same page share one read. If the log cannot be read or lacks the event, that was said in the log of this process.
+    ///
+    /// Not to be dropped before it ends.
+    pub async fn page(&self, log: Log, seq: u64, upto: u64) -> Option<Arc<Page>> {
+        self.pages.get(log, seq, upto).await
     }
 
     /// The head of one channel's log.

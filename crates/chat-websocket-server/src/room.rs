@@ -3,6 +3,7 @@
 //! One task per open room owns its `Sequencer` and its local sessions, so that no room waits for another. It is fed
 //! through its [`Inbox`], hears the room's topic as long as it lives, and ends some time after its last session left.
 
+mod confirmation;
 pub mod control;
 mod departures;
 pub mod event;
@@ -19,10 +20,13 @@ use chat_domain::{ChannelId, Epoch, ports::Head};
 use chat_events::bus::Interest;
 use common_server::Scope;
 use parking_lot::Mutex;
+use tokio::time::Instant;
 use tracing::warn;
 
+pub use confirmation::Confirmation;
 pub use inbox::{Busy, Inbox};
 pub use recent::RecentLimits;
+pub(crate) use replay::Replays;
 pub use sequencer::SequencerLimits;
 
 use crate::{metrics::Metrics, reader::LogReader};
@@ -65,6 +69,8 @@ pub struct RoomHandle {
     pub inbox: Arc<Inbox>,
     /// How far it is; `None` while it opens.
     pub status: Mutex<Option<RoomStatus>>,
+    /// Since when it is known to have heard of everything.
+    pub confirmation: Mutex<Confirmation>,
 }
 
 /// How far a room is.
@@ -85,7 +91,7 @@ pub struct RoomContext {
     pub tasks: Scope,
     /// Counters.
     pub metrics: Arc<Metrics>,
-    /// Asks for a comparison of all heads with the log.
+    /// Asks for a comparison of heads with the log, of the rooms that are due.
     pub compare_heads: Arc<tokio::sync::Notify>,
     /// The bounds.
     pub limits: RoomLimits,
@@ -125,7 +131,8 @@ impl Room {
     async fn open(self) -> OpenRoom {
         // Without Redis the room opens all the same; the reconciler finds what it does not hear.
         let _ = tokio::time::timeout(self.context.limits.subscribe_timeout, self.interest.heard()).await;
-        let head = self.read_head().await;
+        let (head, read_at) = self.read_head().await;
+        self.handle.confirmation.lock().confirm(read_at);
         if head.epoch != self.since.epoch || !self.context.limits.repair {
             return OpenRoom::new(self, head);
         }
@@ -135,11 +142,13 @@ impl Room {
         room
     }
 
-    async fn read_head(&self) -> Head {
+    /// Where the log stands, and when the read began that said so.
+    async fn read_head(&self) -> (Head, Instant) {
         let mut wait = self.context.limits.sequencer.backoff;
         loop {
+            let began = Instant::now();
             match self.context.reader.head(self.channel_id).await {
-                Ok(Some(head)) => return head,
+                Ok(Some(head)) => return (head, began),
                 Ok(None) => warn!(channel.id = %self.channel_id, "the log of an open room is not there"),
                 Err(error) => warn!(channel.id = %self.channel_id, error = %error, "a room cannot open yet"),
             }

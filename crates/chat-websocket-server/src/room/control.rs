@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use chat_domain::ports::{Access, Head};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
@@ -46,6 +47,8 @@ pub struct Join {
     pub position: Option<Position>,
     /// That the user may listen, read from storage together with the head of the log.
     pub access: Access,
+    /// When that read began.
+    pub read_at: Instant,
 }
 
 /// Who is answered, and under which id.

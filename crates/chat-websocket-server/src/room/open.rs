@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     protocol::{CloseReason, ErrorCode, Position, ResetReason, ServerFrame, UnsubscribeReason},
+    reader::Log,
     session::SessionHandle,
 };
 
@@ -100,7 +101,7 @@ impl OpenRoom {
         let mut waiting = self.room.handle.inbox.take();
         if waiting.overrun {
             self.room.context.metrics.overruns.inc();
-            self.room.context.compare_heads.notify_one();
+            self.doubt();
         }
         while !waiting.payloads.is_empty() {
             let turn = waiting.payloads.len().min(PAYLOADS_PER_TURN);
@@ -153,7 +154,7 @@ impl OpenRoom {
     }
 
     fn join(&mut self, join: Join) {
-        let Join { session, request_id, position, access } = join;
+        let Join { session, request_id, position, access, read_at } = join;
         self.subscribers.remove(session.id);
         // Whoever closes the session afterwards finds the channel noted and takes it out here again.
         session.add_channel(self.room.channel_id, usize::MAX);
@@ -163,11 +164,12 @@ impl OpenRoom {
         let seq = access.head.head_seq;
         if access.head.epoch != self.epoch {
             // Either this room or what was read is out of date; the comparison with the log will tell.
-            self.room.context.compare_heads.notify_one();
+            self.doubt();
             return self.turn_away(&session, request_id);
         }
         self.channel_type = Some(access.channel_type);
         self.sequencer.observe_head(seq, Instant::now());
+        self.room.handle.confirmation.lock().confirm(read_at);
         self.closed |= !access.active && self.sequencer.delivered() >= seq;
 
         if access.channel_type != ChannelType::Public && self.departures.may_have_left(session.user_id, seq) {
@@ -211,20 +213,14 @@ impl OpenRoom {
         self.replays += 1;
         let ended = CancellationToken::new();
         let replay = Replay {
-            channel_id: self.room.channel_id,
-            session: Arc::clone(&subscriber.session),
+            log: Log { channel_id: self.room.channel_id, epoch: self.epoch },
             number: self.replays,
             after,
             upto: delivered,
             ended: ended.clone(),
+            room: Arc::clone(&self.room.handle.inbox),
         };
-        let context = &self.room.context;
-        let run = replay.run(Arc::clone(&context.reader), Arc::clone(&self.room.handle.inbox));
-        let until = ended.clone();
-        context.tasks.spawn("replay", async move {
-            let _: Option<()> = until.run_until_cancelled(run).await;
-        });
-        context.metrics.replays.inc();
+        subscriber.session.replays.add(replay, &subscriber.session, &self.room.context);
         subscriber.progress = Progress::CatchingUp { replay: self.replays, _ended: ended.drop_guard() };
         self.subscribers.insert(subscriber);
     }
@@ -290,6 +286,12 @@ impl OpenRoom {
         self.departures = Departures::since(head.head_seq);
         self.closed = false;
         self.read = None;
+    }
+
+    /// What this room knows of the log may be wrong: it is compared with it soon.
+    fn doubt(&self) {
+        self.room.handle.confirmation.lock().doubt(Instant::now());
+        self.room.context.compare_heads.notify_one();
     }
 
     fn read_log(&self, after: u64) -> LogRead {

@@ -1,15 +1,18 @@
 //! Sends a session the events it has missed, from the log, at the pace at which the client reads.
+//!
+//! What thousands of replays hold together is bounded: a session has one under way, the others wait in line and are a few
+//! words each; a replay waits until its client has taken nearly all of what it was sent before it asks for the next page,
+//! and lets go of the page before it waits again.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use chat_domain::ChannelId;
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
 
-use super::{control::Control, event::RoomEvent, inbox::Inbox};
+use super::{RoomContext, control::Control, inbox::Inbox};
 use crate::{
     protocol::{CloseReason, ErrorCode, ServerFrame},
-    reader::LogReader,
+    reader::{Log, LogReader},
     session::SessionHandle,
 };
 
@@ -19,9 +22,9 @@ const ATTEMPTS: u32 = 5;
 const BACKOFF: Duration = Duration::from_millis(100);
 
 /// A replay of one channel for one session.
+#[derive(Debug)]
 pub(super) struct Replay {
-    pub(super) channel_id: ChannelId,
-    pub(super) session: Arc<SessionHandle>,
+    pub(super) log: Log,
     /// Tells this replay from earlier ones of the session.
     pub(super) number: u64,
     /// The last event that the client has.
@@ -30,55 +33,85 @@ pub(super) struct Replay {
     pub(super) upto: u64,
     /// Ends it: what the room says to the session after that comes after what was replayed.
     pub(super) ended: CancellationToken,
+    /// Told when it is done.
+    pub(super) room: Arc<Inbox>,
+}
+
+/// The replays of one session, in the order in which they were asked for. At most one for each channel is not ended.
+#[derive(Debug, Default)]
+pub(crate) struct Replays {
+    queue: Mutex<Queue>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: VecDeque<Replay>,
+    /// There is a task that takes them.
+    served: bool,
+}
+
+impl Replays {
+    /// Runs a replay after those that were asked for before.
+    pub(super) fn add(&self, replay: Replay, session: &Arc<SessionHandle>, context: &RoomContext) {
+        context.metrics.replays.inc();
+        let mut queue = self.queue.lock();
+        // A client that subscribes again and again leaves ended ones behind.
+        queue.waiting.retain(|waiting| !waiting.ended.is_cancelled());
+        queue.waiting.push_back(replay);
+        if std::mem::replace(&mut queue.served, true) {
+            return;
+        }
+        drop(queue);
+        let (session, context) = (Arc::clone(session), context.clone());
+        context.tasks.clone().spawn("replays", async move {
+            context.metrics.replaying.inc();
+            while let Some(replay) = session.replays.next() {
+                replay.run(&session, &context.reader).await;
+            }
+            context.metrics.replaying.dec();
+        });
+    }
+
+    fn next(&self) -> Option<Replay> {
+        let mut queue = self.queue.lock();
+        let next = queue.waiting.pop_front();
+        queue.served = next.is_some();
+        next
+    }
 }
 
 impl Replay {
-    /// Sends `after + 1 ..= upto`, then tells the room.
-    pub(super) async fn run(self, reader: Arc<LogReader>, room: Arc<Inbox>) {
-        let mut after = self.after;
+    /// Sends `after + 1 ..= upto`, then tells the room. Its reads are shared with others, and so end even if it is ended.
+    async fn run(self, session: &SessionHandle, reader: &LogReader) {
+        let (mut after, mut failures) = (self.after, 0);
         while after < self.upto {
-            let Some(events) = self.read(&reader, after).await else {
-                self.give_up();
+            let has_space = self.ended.run_until_cancelled(session.outbox.has_space()).await;
+            if has_space != Some(true) {
                 return;
-            };
-            for event in events {
-                // One by one: a page of long messages is more than a whole outbox holds.
-                if !self.session.outbox.has_space().await {
-                    return;
-                }
-                self.session.outbox.push_unless(&self.ended, event.frame);
-                after = event.seq;
             }
+            let turn = reader.turn().await;
+            if let Some(page) = reader.page(self.log, after + 1, self.upto).await {
+                failures = 0;
+                let events = page.events(after + 1, self.upto).cloned();
+                after += session.outbox.push_while_space(&self.ended, events);
+                continue;
+            }
+            drop(turn);
+            failures += 1;
+            if failures == ATTEMPTS {
+                return self.give_up(session);
+            }
+            let backoff = tokio::time::sleep(BACKOFF * 2_u32.pow(failures - 1));
+            let _: Option<()> = self.ended.run_until_cancelled(backoff).await;
         }
-        room.report(Control::CaughtUp { session_id: self.session.id, replay: self.number, after });
+        self.room.report(Control::CaughtUp { session_id: session.id, replay: self.number, after });
     }
 
-    /// The next page, or `None` if the log cannot be read. A hole in the log is as bad as an error: nothing is skipped.
-    async fn read(&self, reader: &LogReader, after: u64) -> Option<Vec<RoomEvent>> {
-        let mut wait = BACKOFF;
-        for _ in 0..ATTEMPTS {
-            match reader.replay(self.channel_id, after, self.upto - after).await {
-                Ok(logged) => {
-                    let events: Vec<_> = logged.iter().filter_map(|event| RoomEvent::from_log(event).ok()).collect();
-                    let whole = events.iter().zip(after + 1..).all(|(event, seq)| event.seq == seq);
-                    if whole && !events.is_empty() {
-                        return Some(events);
-                    }
-                    warn!(channel.id = %self.channel_id, log.after = after, "the log has a hole or an entry that does not decode");
-                }
-                Err(error) => warn!(channel.id = %self.channel_id, error = %error, "replay could not read the log"),
-            }
-            tokio::time::sleep(wait).await;
-            wait *= 2;
-        }
-        None
-    }
-
-    fn give_up(&self) {
-        let error =
-            ServerFrame::error(None, Some(self.channel_id), ErrorCode::Unavailable, "the log cannot be read now");
-        self.session.outbox.push(error.encode());
+    fn give_up(&self, session: &SessionHandle) {
+        let channel_id = Some(self.log.channel_id);
+        let error = ServerFrame::error(None, channel_id, ErrorCode::Unavailable, "the log cannot be read now");
+        session.outbox.push(error.encode());
         // The client would wait for a SUBSCRIBED that does not come. It returns with what it has.
-        self.session.outbox.close(CloseReason::TryAgainLater);
+        session.outbox.close(CloseReason::TryAgainLater);
     }
 }

@@ -4,7 +4,7 @@ use chat_domain::{ChannelId, UserId};
 use parking_lot::Mutex;
 use uuid::Uuid;
 
-use crate::outbox::Outbox;
+use crate::{outbox::Outbox, room::Replays};
 
 /// What others see of a session: rooms push into its outbox, and take channels away from it.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub struct SessionHandle {
     pub user_id: UserId,
     /// What waits to be sent.
     pub outbox: Outbox,
+    /// The replays that it waits for.
+    pub(crate) replays: Replays,
     /// The channels that it has open, or is opening.
     channels: Mutex<HashSet<ChannelId>>,
 }
@@ -22,7 +24,7 @@ pub struct SessionHandle {
 impl SessionHandle {
     /// A session without channels.
     pub fn new(id: Uuid, user_id: UserId, outbox: Outbox) -> Self {
-        Self { id, user_id, outbox, channels: Mutex::default() }
+        Self { id, user_id, outbox, replays: Replays::default(), channels: Mutex::default() }
     }
 
     /// Takes note that the session opens a channel. False if it may not have another one.

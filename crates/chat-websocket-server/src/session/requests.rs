@@ -119,13 +119,14 @@ impl Session {
             let message = "a channel is named twice; nothing was opened";
             return self.answer(&ServerFrame::error(id, None, ErrorCode::BadFrame, message));
         }
+        let read_at = Instant::now();
         let Some(access) = in_time("access to channels", self.read_access(&ids)).await else {
             let message = "storage is away; nothing was opened";
             return self.answer(&ServerFrame::error(id, None, ErrorCode::Unavailable, message));
         };
         for channel in channels {
             let channel_id = channel.channel_id;
-            if let Err((code, message)) = self.open(id.clone(), channel, access.get(&channel_id).copied()) {
+            if let Err((code, message)) = self.open(id.clone(), channel, access.get(&channel_id).copied(), read_at) {
                 self.answer(&ServerFrame::error(id.clone(), Some(channel_id), code, message));
             }
         }
@@ -145,6 +146,7 @@ impl Session {
         request_id: Option<RequestId>,
         channel: ChannelRequest,
         access: Option<Access>,
+        read_at: Instant,
     ) -> Result<(), (ErrorCode, &'static str)> {
         let access =
             access.filter(Access::may_listen).ok_or((ErrorCode::ChannelNotFound, "there is no such channel"))?;
@@ -153,7 +155,8 @@ impl Session {
             return Err((ErrorCode::TooManyChannels, "as many channels are open as may be"));
         }
         // A channel that stays noted because the room is busy is noted in vain until the next try, or the end.
-        let join = Join { session: Arc::clone(&self.handle), request_id, position: channel.position(), access };
+        let join =
+            Join { session: Arc::clone(&self.handle), request_id, position: channel.position(), access, read_at };
         self.context.hub.join(channel_id, join).map_err(|_| (ErrorCode::Unavailable, "the room is busy, try again"))
     }
 

@@ -2,5 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what does not work fails the test")]
 
+mod reconcile;
+mod resume;
 mod rooms;
 mod world;

@@ -18,13 +18,14 @@ use chat_websocket_server::{
     metrics::Metrics,
     outbox::{Outbox, OutboxLimits},
     protocol::Position,
-    reader::LogReader,
+    reader::{LogReader, ReadLimits},
     room::{RoomContext, RoomLimits, control::Join},
     session::SessionHandle,
 };
 use common_server::Lifecycle;
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 const AT: Timestamp = Timestamp::from_millis(1_795_338_000_000);
@@ -37,6 +38,7 @@ pub(crate) struct World {
     pub(crate) bus: Arc<MemoryBus>,
     pub(crate) hub: Arc<Hub>,
     pub(crate) directory: Arc<Directory>,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) channel: ChannelId,
     pub(crate) alice: UserId,
     pub(crate) bob: UserId,
@@ -63,29 +65,58 @@ impl World {
         for user in [alice, bob] {
             storage.ensure_user(user, "somebody", AT).await.unwrap();
         }
-        let details = ChannelDetails { name: Some("room".into()), description: None };
-        let channel = Channel::new(ChannelId::new(AT), ChannelType::Group, details, alice, AT);
-        let channel_id = channel.id;
-        storage.create(NewChannel { channel, creator: alice, others: vec![bob] }).await.unwrap();
-
-        let (bus, directory, metrics) = (Arc::<MemoryBus>::default(), Arc::<Directory>::default(), Arc::default());
-        let (heard, counted): (_, Arc<Metrics>) = (Arc::clone(&directory), Arc::clone(&metrics));
+        let channel_id = create_channel(&*storage, alice, bob).await;
+        let (bus, directory) = (Arc::<MemoryBus>::default(), Arc::<Directory>::default());
+        let metrics = Arc::<Metrics>::default();
+        let (heard, counted) = (Arc::clone(&directory), Arc::clone(&metrics));
         let sink = Box::new(move |delivery| heard.deliver(delivery, &counted));
         let subscriber = bus.subscriber(Duration::ZERO, sink);
         let lifecycle = Lifecycle::new(Duration::from_secs(1));
+        let reads = ReadLimits { repairs: 2, replays: 2 };
         let context = RoomContext {
-            reader: Arc::new(LogReader::new(Arc::clone(&storage), 2, 2)),
+            reader: Arc::new(LogReader::new(Arc::clone(&storage), Arc::clone(&metrics), reads)),
             tasks: lifecycle.background().clone(),
-            metrics,
+            metrics: Arc::clone(&metrics),
             compare_heads: Arc::clone(&directory.compare_heads),
             limits: RoomLimits { linger: LINGER, ..limits },
         };
-        let hub = Arc::new(Hub::new(Arc::clone(&directory), subscriber, context, 16));
-        Self { storage, bus, hub, directory, channel: channel_id, alice, bob, _lifecycle: lifecycle, _folder: folder }
+        let hub = Arc::new(Hub::new(Arc::clone(&directory), subscriber, context, 100_000));
+        Self {
+            storage,
+            bus,
+            hub,
+            directory,
+            metrics,
+            channel: channel_id,
+            alice,
+            bob,
+            _lifecycle: lifecycle,
+            _folder: folder,
+        }
     }
 
     pub(crate) async fn access(&self, user: UserId) -> Access {
-        self.storage.access(user, &[self.channel]).await.unwrap().remove(0)
+        self.access_to(self.channel, user).await
+    }
+
+    pub(crate) async fn access_to(&self, channel_id: ChannelId, user: UserId) -> Access {
+        self.storage.access(user, &[channel_id]).await.unwrap().remove(0)
+    }
+
+    /// Another channel like the first, with so many messages that were not published.
+    pub(crate) async fn channel_with(&self, messages: usize) -> ChannelId {
+        let channel_id = create_channel(&*self.storage, self.alice, self.bob).await;
+        self.send_many(channel_id, messages).await;
+        channel_id
+    }
+
+    /// Commits so many messages, publishing none.
+    pub(crate) async fn send_many(&self, channel_id: ChannelId, messages: usize) {
+        let command =
+            || Command { event_id: EventId::new(AT), at: AT, trace_id: None, action: self.message(channel_id) };
+        for result in self.storage.append((0..messages).map(|_| command()).collect()).await.unwrap() {
+            result.unwrap();
+        }
     }
 
     /// Commits an action, and publishes it if `published`. Returns its `seq`.
@@ -100,15 +131,18 @@ impl World {
     }
 
     pub(crate) async fn send(&self, published: bool) -> u64 {
-        let message = NewMessage {
+        self.act(self.message(self.channel), published).await
+    }
+
+    fn message(&self, channel_id: ChannelId) -> Action {
+        Action::Send(NewMessage {
             id: MessageId::new(AT),
-            channel_id: self.channel,
+            channel_id,
             sender_id: self.alice,
             content: MessageContent::Text(Text { text: "hello".into() }),
             client_message_id: None,
             reply_to: None,
-        };
-        self.act(Action::Send(message), published).await
+        })
     }
 
     pub(crate) async fn remove_bob(&self, published: bool) -> u64 {
@@ -128,11 +162,14 @@ impl World {
         Session { handle, registered }
     }
 
+    /// Joins the room of the channel that the access is to.
     pub(crate) fn join(&self, session: &Session, access: Access, after: Option<u64>) {
-        session.handle.add_channel(self.channel, 10);
+        let channel_id = access.head.channel_id;
+        session.handle.add_channel(channel_id, 10);
         let position = after.map(|seq| Position { seq, epoch: None });
-        let join = Join { session: Arc::clone(&session.handle), request_id: None, position, access };
-        self.hub.join(self.channel, join).unwrap();
+        let join =
+            Join { session: Arc::clone(&session.handle), request_id: None, position, access, read_at: Instant::now() };
+        self.hub.join(channel_id, join).unwrap();
     }
 }
 
@@ -152,6 +189,14 @@ impl Session {
         .await;
         seen
     }
+}
+
+async fn create_channel(storage: &dyn Storage, alice: UserId, bob: UserId) -> ChannelId {
+    let details = ChannelDetails { name: Some("room".into()), description: None };
+    let channel = Channel::new(ChannelId::new(AT), ChannelType::Group, details, alice, AT);
+    let channel_id = channel.id;
+    storage.create(NewChannel { channel, creator: alice, others: vec![bob] }).await.unwrap();
+    channel_id
 }
 
 /// A frame, as [`Session::until`] tells it.
