@@ -8,16 +8,22 @@ mod redis;
 mod wait;
 
 mod scene;
+mod sql;
 mod stock;
+mod traffic;
 
 mod admission;
 mod bounds;
 mod browser;
 mod bus;
 mod demo;
+mod departures;
 mod everyone;
 mod frames;
 mod javascript;
+mod lost;
 mod membership;
+mod redis_away;
 mod reset;
 mod seam;
+mod sending;

@@ -5,6 +5,7 @@ use rstest::rstest;
 use serde_json::json;
 
 use crate::scene::Scene;
+use crate::sql;
 
 #[rstest]
 #[case::sqlite(Storage::Sqlite)]
@@ -53,6 +54,37 @@ async fn more_than_is_replayed_resets(#[case] storage: Storage) {
     }
     let subscribed = stock.expect("SUBSCRIBED").await;
     assert_eq!((&subscribed["replayed"], &subscribed["headSeq"]), (&json!(20), &json!(head)));
+}
+
+#[rstest]
+#[case::sqlite(Storage::Sqlite)]
+#[case::postgres(Storage::Postgres)]
+#[tokio::test]
+async fn what_is_no_longer_kept_resets(#[case] storage: Storage) {
+    let scene = Scene::start(System::builder().storage(storage)).await;
+    for number in 0..10 {
+        scene.alice.api.send(scene.channel, &number.to_string()).await;
+    }
+    // As a retention does: the room is open and remembers more than the log has.
+    let retain = "DELETE FROM channel_events WHERE channel_id = :channel AND seq < 6;
+                  UPDATE channels SET oldest_seq = 6 WHERE id = :channel;";
+    sql::execute(&scene.system, retain, scene.channel).await;
+
+    let mut stock = crate::stock::Stock::sign_in(&scene.url(), &scene.bob.token).await;
+    stock.subscribe_after(scene.channel, 4).await;
+    let reset = stock.expect("RESET").await;
+    let head = reset["headSeq"].as_u64().unwrap();
+    assert_eq!((&reset["reason"], &reset["oldestSeq"]), (&json!("TOO_OLD"), &json!(6)));
+    assert_eq!(stock.expect("SUBSCRIBED").await["headSeq"], head);
+    scene.alice.api.send(scene.channel, "live").await;
+    assert_eq!(stock.expect("MESSAGE").await["seq"], head + 1);
+
+    // From right before the oldest one, everything is there.
+    stock.subscribe_after(scene.channel, 5).await;
+    for seq in 6..=head + 1 {
+        assert_eq!(stock.next().await.expect("a frame")["seq"], seq);
+    }
+    stock.expect("SUBSCRIBED").await;
 }
 
 #[tokio::test]
