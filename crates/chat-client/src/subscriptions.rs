@@ -130,9 +130,7 @@ impl Subscriptions {
 
     /// Has an answer not come in time?
     pub(crate) fn is_unanswered(&self, now: Instant) -> bool {
-        let overdue = |subscription: &Subscription| {
-            matches!(subscription.phase, Phase::Asked { heard, .. } if heard + self.answer_timeout <= now)
-        };
+        let overdue = |subscription: &Subscription| matches!(subscription.phase, Phase::Asked { heard, .. } if heard + self.answer_timeout <= now);
         self.channels.values().any(overdue)
     }
 

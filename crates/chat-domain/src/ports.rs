@@ -38,6 +38,11 @@ pub trait ChannelLog: Send + Sync {
 
     /// What a user may hear of these channels, in one query; unknown ones are left out. Never from a replica.
     async fn access(&self, user: UserId, channels: &[ChannelId]) -> Result<Vec<Access>, StorageError>;
+
+    /// Gives each channel's log a new epoch and answers how many there are. For a store that was restored from a backup:
+    /// what was acknowledged after the backup is gone, and its numbers are given out anew, so who has a place in the old
+    /// log must not go on from there. Not one transaction: after an error, some have theirs and some do not.
+    async fn renew_epochs(&self) -> Result<u64, StorageError>;
 }
 
 /// What came of an accepted command.

@@ -1,12 +1,22 @@
 //! `chat-message-server`: the process.
 
-use std::{error::Error, io, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    io::{self, Write},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 
 use chat_domain::SystemClock;
 use chat_events::bus::{Publisher, redis::RedisPublisher};
 use chat_message_server::{Backends, Config, config::INFO, serve};
 use common_logging::LogHandle;
-use common_server::{Lifecycle, Management, Readiness, config, raise_file_limit, write_address_file};
+use common_server::{
+    Lifecycle, Management, Readiness,
+    config::{self, Task},
+    raise_file_limit, write_address_file,
+};
 use prometheus_client::registry::Registry;
 use tokio::{
     net::TcpListener,
@@ -18,20 +28,33 @@ const REDIS_PATIENCE: Duration = Duration::from_secs(2);
 const REDIS_POLL: Duration = Duration::from_millis(10);
 /// How long the backends may take to close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Clients that come back with a place in the log as it was before are sent RESET.
+const RENEW_EPOCHS: Task = Task {
+    flag: "renew-epochs",
+    help: "Give each channel's log a new epoch, and end: to be done once after storage was restored from a backup",
+};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let config: Config = match config::load(INFO) {
-        Ok(config) => config,
+    let (config, task): (Config, _) = match config::load_with_tasks(INFO, &[RENEW_EPOCHS]) {
+        Ok(start) => start,
         Err(code) => return code,
     };
-    match common_logging::init(&config.log) {
-        Ok(logs) => run(&config, logs).await.unwrap_or_else(|error| {
-            tracing::error!(error.message = %chain(error.as_ref()), "cannot start");
-            ExitCode::FAILURE
-        }),
-        Err(_) => ExitCode::FAILURE,
-    }
+    let Ok(logs) = common_logging::init(&config.log) else { return ExitCode::FAILURE };
+    let ended = if task == Some(RENEW_EPOCHS.flag) { renew_epochs(&config).await } else { run(&config, logs).await };
+    ended.unwrap_or_else(|error| {
+        tracing::error!(error.message = %chain(error.as_ref()), "cannot start");
+        ExitCode::FAILURE
+    })
+}
+
+async fn renew_epochs(config: &Config) -> Result<ExitCode, Box<dyn Error>> {
+    let storage = chat_storage::open(&config.database).await?;
+    let channels = storage.renew_epochs().await?;
+    storage.close().await;
+    // With standard output closed there is nobody to tell, and the exit code stays true.
+    let _ = writeln!(io::stdout(), "renewed the epochs of {channels} channels");
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn run(config: &Config, logs: LogHandle) -> Result<ExitCode, Box<dyn Error>> {

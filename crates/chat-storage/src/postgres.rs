@@ -22,6 +22,7 @@ use sqlx::{
     migrate::Migrator,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
+use uuid::Uuid;
 
 use crate::{
     bounded::{bounded, timed_out, with_retries},
@@ -147,6 +148,16 @@ impl ChannelLog for PostgresStorage {
 
     async fn access(&self, user: UserId, channels: &[ChannelId]) -> Result<Vec<Access>, StorageError> {
         bounded("access", self.limit, channels::access(&self.primary, user, channels)).await
+    }
+
+    async fn renew_epochs(&self) -> Result<u64, StorageError> {
+        let (mut renewed, mut last) = (0, Uuid::nil());
+        loop {
+            let batch = with_retries(|| channels::renew_epochs(&self.primary, last));
+            let ids = bounded("renew_epochs", self.limit, batch).await?;
+            let Some(greatest) = ids.iter().max() else { return Ok(renewed) };
+            (renewed, last) = (renewed + ids.len() as u64, *greatest);
+        }
     }
 }
 

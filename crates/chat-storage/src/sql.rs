@@ -62,6 +62,9 @@ macro_rules! list_of_page {
     };
 }
 
+/// Channels that get a new epoch in one transaction: it holds up those who send there, and has to end in time on a slow disk.
+pub(crate) const EPOCHS_AT_ONCE: i64 = 1_000;
+
 pub(crate) const USER: &str = concat!("SELECT ", user_columns!(), " FROM users WHERE id = $1");
 
 pub(crate) const INSERT_USER: &str = "INSERT INTO users (id, username, status, created_at, updated_at, last_active_at) \

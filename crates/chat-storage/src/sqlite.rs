@@ -23,6 +23,7 @@ use sqlx::{
     SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
+use uuid::Uuid;
 
 use self::writer::Writer;
 use crate::{
@@ -108,6 +109,16 @@ impl ChannelLog for SqliteStorage {
 
     async fn access(&self, user: UserId, channels: &[ChannelId]) -> Result<Vec<Access>, StorageError> {
         bounded("access", self.limit, channels::access(&self.readers, user, channels)).await
+    }
+
+    async fn renew_epochs(&self) -> Result<u64, StorageError> {
+        let (mut renewed, mut last) = (0, Uuid::nil());
+        loop {
+            let batch = with_retries(|| channels::renew_epochs(&self.writer, last));
+            let ids = bounded("renew_epochs", self.limit, batch).await?;
+            let Some(greatest) = ids.iter().max() else { return Ok(renewed) };
+            (renewed, last) = (renewed + ids.len() as u64, *greatest);
+        }
     }
 }
 

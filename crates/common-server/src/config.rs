@@ -42,16 +42,33 @@ pub enum Start<C> {
     Print(String),
 }
 
+/// Something that a server's program does once, instead of serving, when its flag is given.
+#[derive(Clone, Copy, Debug)]
+pub struct Task {
+    /// The flag, without its two hyphens.
+    pub flag: &'static str,
+    /// One line for `--help`.
+    pub help: &'static str,
+}
+
 /// Reads the configuration from the process's arguments and environment.
 ///
 /// # Errors
 /// The process is to end with this code: something was printed as asked, or the configuration is bad
 /// ([`BAD_CONFIGURATION`]), which one line on standard error explains.
 pub fn load<C: Settings>(info: ServerInfo) -> Result<C, ExitCode> {
+    load_with_tasks(info, &[]).map(|(config, _)| config)
+}
+
+/// As [`load`], for a program that has tasks beside serving; with the flag of the one that is asked for.
+///
+/// # Errors
+/// As those of [`load`].
+pub fn load_with_tasks<C: Settings>(info: ServerInfo, tasks: &[Task]) -> Result<(C, Option<&'static str>), ExitCode> {
     let environment = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
     // With standard output or error closed there is nobody to tell, and the exit code stays true.
-    match load_from(info, std::env::args_os(), environment) {
-        Ok(Start::Run(config)) => Ok(config),
+    match read(info, tasks, std::env::args_os(), environment) {
+        Ok(Start::Run(start)) => Ok(start),
         Ok(Start::Print(text)) => {
             let _ = write!(std::io::stdout(), "{text}");
             Err(ExitCode::SUCCESS)
@@ -72,8 +89,20 @@ pub fn load_from<C: Settings>(
     arguments: impl IntoIterator<Item = OsString>,
     environment: impl IntoIterator<Item = (String, OsString)>,
 ) -> Result<Start<C>, ConfigError> {
+    Ok(match read(info, &[], arguments, environment)? {
+        Start::Run((config, _)) => Start::Run(config),
+        Start::Print(text) => Start::Print(text),
+    })
+}
+
+fn read<C: Settings>(
+    info: ServerInfo,
+    tasks: &[Task],
+    arguments: impl IntoIterator<Item = OsString>,
+    environment: impl IntoIterator<Item = (String, OsString)>,
+) -> Result<Start<(C, Option<&'static str>)>, ConfigError> {
     let environment = sources::Environment::read(info.env_prefix, environment)?;
-    let arguments = match Arguments::parse(info, arguments)? {
+    let arguments = match Arguments::parse(info, tasks, arguments)? {
         Start::Run(arguments) => arguments,
         Start::Print(text) => return Ok(Start::Print(text)),
     };
@@ -90,5 +119,5 @@ pub fn load_from<C: Settings>(
         let text = toml::to_string(&config).map_err(|error| ConfigError::invalid(&error))?;
         return Ok(Start::Print(text));
     }
-    Ok(Start::Run(config))
+    Ok(Start::Run((config, arguments.task)))
 }

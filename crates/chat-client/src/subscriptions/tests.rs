@@ -120,7 +120,8 @@ fn a_reset_moves_to_the_head_even_backwards() {
 fn a_connection_lost_after_a_reset_resumes_from_its_head() {
     let (mut subscriptions, now) = asked(at(1));
     let reason = ResetReason::TooMany;
-    subscriptions.reset(&Reset { channel_id: channel(1), reason, head_seq: 9_000, oldest_seq: 1, epoch: epoch(1) }, now);
+    subscriptions
+        .reset(&Reset { channel_id: channel(1), reason, head_seq: 9_000, oldest_seq: 1, epoch: epoch(1) }, now);
     subscriptions.disconnected();
     assert_eq!(last_frame(&mut subscriptions, now)["channels"][0]["afterSeq"], 9_000);
 }

@@ -16,7 +16,7 @@ use crate::{
         AccessRow, ChannelRow, ChannelSummaryRow, ChannelViewRow, HeadRow, MemberRow, MemberViewRow, UserRow, column,
         list_start, read_all,
     },
-    sql::{self, user_columns},
+    sql::{self, EPOCHS_AT_ONCE, user_columns},
 };
 
 /// Makes a channel, or finds the DIRECT one that the pair has.
@@ -139,6 +139,13 @@ pub(super) async fn access(pool: &PgPool, user: UserId, channels: &[ChannelId]) 
          LEFT JOIN users u ON u.id = $1 WHERE c.id = ANY($2)";
     let rows = sqlx::query_as(SQL).bind(user.as_uuid()).bind(uuids(channels)).fetch_all(pool).await?;
     read_all(rows, AccessRow::read)
+}
+
+/// New epochs for the next channels after this one, in the order of their ids.
+pub(super) async fn renew_epochs(pool: &PgPool, after: Uuid) -> Result<Vec<Uuid>, sqlx::Error> {
+    const SQL: &str = "UPDATE channels SET epoch = gen_random_uuid() \
+         WHERE id IN (SELECT id FROM channels WHERE id > $1 ORDER BY id LIMIT $2 FOR UPDATE) RETURNING id";
+    sqlx::query_scalar(SQL).bind(after).bind(EPOCHS_AT_ONCE).fetch_all(pool).await
 }
 
 fn uuids(channels: &[ChannelId]) -> Vec<Uuid> {

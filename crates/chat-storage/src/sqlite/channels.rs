@@ -19,7 +19,7 @@ use crate::{
         AccessRow, ChannelRow, ChannelSummaryRow, ChannelViewRow, HeadRow, MemberRow, MemberViewRow, UserRow, column,
         list_start, read_all,
     },
-    sql::{self, user_columns},
+    sql::{self, EPOCHS_AT_ONCE, user_columns},
 };
 
 /// Makes a channel, or finds the DIRECT one that the pair has.
@@ -148,6 +148,16 @@ pub(super) async fn access(
          LEFT JOIN users u ON u.id = $1 WHERE c.id IN (SELECT unhex(value) FROM json_each($2))";
     let rows = sqlx::query_as(SQL).bind(user.as_uuid()).bind(ids(channels)?).fetch_all(pool).await?;
     read_all(rows, AccessRow::read)
+}
+
+/// New epochs for the next channels after this one, in the order of their ids.
+pub(super) async fn renew_epochs(writer: &Writer, after: Uuid) -> Result<Vec<Uuid>, sqlx::Error> {
+    const SQL: &str = "UPDATE channels SET epoch = randomblob(16) \
+         WHERE id IN (SELECT id FROM channels WHERE id > $1 ORDER BY id LIMIT $2) RETURNING id";
+    let mut transaction = writer.begin().await?;
+    let ids = sqlx::query_scalar(SQL).bind(after).bind(EPOCHS_AT_ONCE).fetch_all(&mut *transaction).await?;
+    transaction.commit().await?;
+    Ok(ids)
 }
 
 fn ids(channels: &[ChannelId]) -> Result<String, sqlx::Error> {

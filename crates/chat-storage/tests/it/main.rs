@@ -5,6 +5,7 @@
 mod append;
 mod channels;
 mod concurrency;
+mod epochs;
 mod faults;
 mod history;
 mod idempotency;

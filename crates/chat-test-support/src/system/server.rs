@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus, Output};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -185,6 +185,16 @@ impl Server {
         String::from_utf8_lossy(&fs::read(self.log_file()).expect("the log can be read")).into_owned()
     }
 
+    /// Runs the program once more, with the same settings and these arguments, until it ends by itself.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn run_once(&self, arguments: &[&str]) -> Output {
+        let mut command = configured(self.kind, &self.settings, &self.folder);
+        command.args(arguments).output().expect("the server's program starts")
+    }
+
     pub(super) async fn until_bound(&mut self) {
         let file = address_file(&self.folder);
         let what = format!("{} binds its ports", self.kind.program());
@@ -233,16 +243,20 @@ impl Drop for Server {
 }
 
 fn spawn(kind: Kind, settings: &[(String, String)], folder: &Path, addresses: Option<&(String, String)>) -> Process {
-    let mut command = clean_command(&program(kind));
+    let mut command = configured(kind, settings, folder);
     let any_port = || "127.0.0.1:0".to_owned();
     let (users, management) = addresses.cloned().unwrap_or_else(|| (any_port(), any_port()));
     command
-        .current_dir(folder)
         .env(format!("CHAT_{}_LISTEN", kind.port_name().to_uppercase()), users)
         .env("CHAT_MANAGEMENT_LISTEN", management)
-        .env("CHAT_PROCESS_ADDRESS_FILE", address_file(folder))
-        .envs(settings.iter().map(|(name, value)| (name, value)));
+        .env("CHAT_PROCESS_ADDRESS_FILE", address_file(folder));
     Process::start(command, &log_file(folder))
+}
+
+fn configured(kind: Kind, settings: &[(String, String)], folder: &Path) -> Command {
+    let mut command = clean_command(&program(kind));
+    command.current_dir(folder).envs(settings.iter().map(|(name, value)| (name, value)));
+    command
 }
 
 /// The program of the same build: in `target/{profile}`, like a tool's binary, or one above a test's.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chat_client::{Client, ClientConfig, HttpClient, HttpConfig, Item, Position, ResetReason, TokenSource};
+use chat_client::{Client, ClientConfig, HttpClient, HttpConfig, Item, Items, Position, State, TokenSource};
 use chat_domain::ChannelId;
 use chat_test_support::node::Node;
 use chat_test_support::proxy::TcpProxy;
@@ -147,10 +147,14 @@ async fn system_log(api: &chat_test_support::http_api::HttpApi, channel: Channel
     }
 }
 
-/// Another log: all of it comes anew, after the owner was told to discard what it has.
+/// After a restored backup: running instances send their sessions away, and clients are told that the log is another one and
+/// get all of it.
+#[rstest]
+#[case::sqlite(Storage::Sqlite)]
+#[case::postgres(Storage::Postgres)]
 #[tokio::test]
-async fn another_log_is_told_and_comes_from_its_beginning() {
-    let system = System::builder().websocket_servers(1).start().await;
+async fn after_the_epochs_were_renewed_the_whole_log_comes_anew(#[case] storage: Storage) {
+    let mut system = System::builder().storage(storage).websocket_servers(1).start().await;
     let alice = system.user("alice").await;
     let channel = alice.api.create_channel("PUBLIC", "room", &[]).await;
     for number in 0..3 {
@@ -159,16 +163,31 @@ async fn another_log_is_told_and_comes_from_its_beginning() {
     let mut config = ClientConfig::new(&[system.websocket_url(0)], TokenSource::fixed(&*alice.token)).unwrap();
     config.history = Some(http(&system.http_url(0), &alice.token));
     let (client, mut items) = Client::connect(config);
-    client.subscribe(channel, Some(Position { seq: 2, epoch: Some(uuid::Uuid::new_v4().into()) }));
+    client.subscribe(channel, Some(Position { seq: 2, epoch: None }));
+    assert_eq!(story(&mut items, "live").await, ["3", "live 3"]);
 
-    let mut seen = Vec::new();
-    while seen.len() < 5 {
-        match timeout(DEADLINE, items.recv()).await.expect("in time").expect("the client goes on") {
-            Item::Reset { reason, after_seq, .. } => seen.push(format!("{reason:?} {after_seq}")),
-            Item::Event(event) => seen.push(event.seq.to_string()),
-            Item::Subscribed { head_seq, .. } => seen.push(format!("live {head_seq}")),
+    let renewed = system.message_server(0).run_once(&["--renew-epochs"]);
+    assert!(renewed.status.success(), "{renewed:?}");
+    assert_eq!(String::from_utf8(renewed.stdout).unwrap(), "renewed the epochs of 1 channels\n");
+    let expected = ["offline Some(1013)", "reset EpochChanged 0", "1", "2", "3", "live 3"];
+    assert_eq!(story(&mut items, "live").await, expected);
+
+    alice.api.send(channel, "it goes on").await;
+    assert_eq!(story(&mut items, "4").await, ["4"]);
+}
+
+/// What a client tells, up to the item that begins like this.
+async fn story(items: &mut Items, last: &str) -> Vec<String> {
+    let mut told = Vec::new();
+    while !told.last().is_some_and(|told: &String| told.starts_with(last)) {
+        let item = timeout(DEADLINE, items.recv()).await.unwrap_or_else(|_| panic!("no {last} after {told:?}"));
+        match item.expect("the client goes on") {
+            Item::State(State::Offline { code, .. }) => told.push(format!("offline {code:?}")),
+            Item::Reset { reason, after_seq, .. } => told.push(format!("reset {reason:?} {after_seq}")),
+            Item::Event(event) => told.push(event.seq.to_string()),
+            Item::Subscribed { head_seq, .. } => told.push(format!("live {head_seq}")),
             _ => {}
         }
     }
-    assert_eq!(seen, [&format!("{:?} 0", ResetReason::EpochChanged), "1", "2", "3", "live 3"]);
+    told
 }

@@ -2,9 +2,9 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
-use clap::{Args, Command, FromArgMatches, error::ErrorKind};
+use clap::{Arg, ArgAction, Args, Command, FromArgMatches, error::ErrorKind};
 
-use super::{ConfigError, Start, sources::CONFIG_FILE};
+use super::{ConfigError, Start, Task, sources::CONFIG_FILE};
 use crate::ServerInfo;
 
 #[derive(Args)]
@@ -15,15 +15,24 @@ pub(super) struct Arguments {
     /// Print the effective configuration, secrets masked, and end.
     #[arg(long)]
     pub(super) print_config: bool,
+    /// What to do instead of serving.
+    #[arg(skip)]
+    pub(super) task: Option<&'static str>,
 }
 
 impl Arguments {
     pub(super) fn parse(
         info: ServerInfo,
+        tasks: &[Task],
         arguments: impl IntoIterator<Item = OsString>,
     ) -> Result<Start<Self>, ConfigError> {
-        let command = Self::augment_args(Command::new(info.name).version(info.version).after_help(after_help(info)));
-        let parsed = command.try_get_matches_from(arguments).and_then(|matches| Self::from_arg_matches(&matches));
+        let task = |task: &Task| Arg::new(task.flag).long(task.flag).help(task.help).action(ArgAction::SetTrue);
+        let command = Self::augment_args(Command::new(info.name).version(info.version).after_help(after_help(info)))
+            .args(tasks.iter().map(task));
+        let parsed = command.try_get_matches_from(arguments).and_then(|matches| {
+            let task = tasks.iter().map(|task| task.flag).find(|flag| matches.get_flag(flag));
+            Ok(Self { task, ..Self::from_arg_matches(&matches)? })
+        });
         match parsed {
             Ok(arguments) => Ok(Start::Run(arguments)),
             Err(asked) if matches!(asked.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {

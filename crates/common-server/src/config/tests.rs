@@ -247,3 +247,24 @@ fn version_and_help_are_printed_and_a_bad_argument_is_no_configuration_error() {
     let error = run("--unknown").unwrap_err();
     assert_eq!(format!("{:?}", error.exit_code()), format!("{:?}", ExitCode::from(2)));
 }
+
+#[test]
+fn a_task_is_a_flag_beside_the_others() {
+    const TASKS: [Task; 2] = [Task { flag: "sweep", help: "Sweep." }, Task { flag: "mop", help: "Mop." }];
+    let read = |arguments: &[&str]| {
+        let arguments = std::iter::once("test-server").chain(arguments.iter().copied()).map(Into::into);
+        read::<Config>(INFO, &TASKS, arguments, [])
+    };
+    let task = |arguments: &[&str]| match read(arguments).unwrap() {
+        Start::Run((_, task)) => task,
+        Start::Print(text) => panic!("{text}"),
+    };
+    assert_eq!(task(&[]), None);
+    assert_eq!(task(&["--mop"]), Some("mop"));
+    let Start::Print(help) = read(&["--help"]).unwrap() else { panic!("it was to print") };
+    assert!(help.contains("--sweep") && help.contains("Mop."), "{help}");
+    assert!(matches!(
+        load_from::<Config>(INFO, ["test-server", "--mop"].map(Into::into), []),
+        Err(ConfigError::Usage(_))
+    ));
+}
