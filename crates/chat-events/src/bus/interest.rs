@@ -44,34 +44,57 @@ impl Interest {
 impl Drop for Interest {
     fn drop(&mut self) {
         self.interests.table.lock().release(self.topic, Instant::now());
-        self.interests.changed.notify_one();
     }
 }
+
+/// Names a link within its subscriber.
+pub(crate) type LinkId = u64;
+
+/// Which link a topic is subscribed on, if there is one for it now.
+type Route = Box<dyn Fn(Topic) -> Option<LinkId> + Send>;
 
 /// The interests of one subscriber.
 #[derive(Debug)]
 pub(crate) struct Interests {
     table: Mutex<Table>,
-    changed: Notify,
 }
 
 impl Interests {
+    /// Interests without a link; [`Self::open`] one and [`Self::reroute`].
     pub(crate) fn new(linger: Duration) -> Arc<Self> {
-        Arc::new(Self { table: Mutex::new(Table::new(linger)), changed: Notify::new() })
+        Arc::new(Self { table: Mutex::new(Table::new(linger)) })
     }
 
     pub(crate) fn add(self: &Arc<Self>, topic: Topic) -> Interest {
         self.table.lock().acquire(topic);
-        self.changed.notify_one();
         Interest { topic, interests: Arc::clone(self) }
     }
 
-    /// Waits until there is something to subscribe, or to unsubscribe.
-    pub(crate) async fn changed(&self) {
-        let expiry = self.table.lock().next_expiry();
-        let Some(expiry) = expiry else { return self.changed.notified().await };
+    /// A new link. Topics are subscribed on it from the next [`Self::reroute`] on.
+    pub(crate) fn open(&self, link: LinkId) {
+        self.table.lock().links.insert(link, Link::default());
+    }
+
+    /// A link that is gone, after no topic is routed to it any more.
+    pub(crate) fn close(&self, link: LinkId) {
+        self.table.lock().links.remove(&link);
+    }
+
+    /// Subscribes each topic where it belongs from now on. Returns the links that got topics which were heard elsewhere.
+    pub(crate) fn reroute(&self, route: Route) -> Vec<LinkId> {
+        self.table.lock().reroute(route)
+    }
+
+    /// Waits until there is something to subscribe on this link, or to unsubscribe.
+    pub(crate) async fn changed(&self, link: LinkId) {
+        let (changed, expiry) = {
+            let table = self.table.lock();
+            (table.links.get(&link).map(|link| Arc::clone(&link.changed)), table.next_expiry())
+        };
+        let Some(changed) = changed else { return std::future::pending().await };
+        let Some(expiry) = expiry else { return changed.notified().await };
         tokio::select! {
-            () = self.changed.notified() => {}
+            () = changed.notified() => {}
             () = tokio::time::sleep_until(expiry) => {}
         }
     }
@@ -82,34 +105,50 @@ impl Interests {
 }
 
 /// The state behind [`Interests`]; it does no I/O and is told the time.
-#[derive(Debug)]
 pub(crate) struct Table {
     linger: Duration,
     topics: HashMap<Topic, Entry>,
-    /// Topics to subscribe; some may have gone again.
-    pending: Vec<Topic>,
+    links: HashMap<LinkId, Link>,
+    route: Route,
     /// Topics nobody holds, in the order of their expiry; some may be held again.
     lingering: VecDeque<(Instant, Topic)>,
 }
 
 #[derive(Debug, Default)]
 struct Entry {
+    link: Option<LinkId>,
     holders: usize,
     heard: bool,
     expires: Option<Instant>,
     waiting: Vec<oneshot::Sender<()>>,
 }
 
+/// What is to be done on one connection.
+#[derive(Debug, Default)]
+struct Link {
+    /// Topics to subscribe; some may have gone again.
+    pending: Vec<Topic>,
+    /// Topics to unsubscribe; some may be of interest again.
+    expired: Vec<Topic>,
+    /// Were some of the pending ones heard on another link?
+    moved: bool,
+    changed: Arc<Notify>,
+}
+
 impl Table {
     fn new(linger: Duration) -> Self {
-        Self { linger, topics: HashMap::new(), pending: Vec::new(), lingering: VecDeque::new() }
+        let route = Box::new(|_| None);
+        Self { linger, topics: HashMap::new(), links: HashMap::new(), route, lingering: VecDeque::new() }
     }
 
     fn acquire(&mut self, topic: Topic) {
-        let pending = &mut self.pending;
         let entry = self.topics.entry(topic).or_insert_with(|| {
-            pending.push(topic);
-            Entry::default()
+            let link = (self.route)(topic);
+            if let Some(link) = link.and_then(|link| self.links.get_mut(&link)) {
+                link.pending.push(topic);
+                link.changed.notify_one();
+            }
+            Entry { link, ..Entry::default() }
         });
         entry.holders += 1;
         entry.expires = None;
@@ -122,6 +161,10 @@ impl Table {
             let expires = now + self.linger;
             entry.expires = Some(expires);
             self.lingering.push_back((expires, topic));
+            // So that the link knows when to look.
+            if let Some(link) = entry.link.and_then(|link| self.links.get(&link)) {
+                link.changed.notify_one();
+            }
         }
     }
 
@@ -132,16 +175,47 @@ impl Table {
         Some(receiver)
     }
 
-    /// The topics to subscribe now, each once.
-    pub(crate) fn take_pending(&mut self) -> Vec<Topic> {
-        let pending = std::mem::take(&mut self.pending);
-        pending.into_iter().filter(|topic| self.topics.get(topic).is_some_and(|entry| !entry.heard)).collect()
+    fn reroute(&mut self, route: Route) -> Vec<LinkId> {
+        self.route = route;
+        for (topic, entry) in &mut self.topics {
+            let to = (self.route)(*topic);
+            if to == entry.link {
+                continue;
+            }
+            entry.link = to;
+            let was_heard = std::mem::take(&mut entry.heard);
+            if let Some(link) = to.and_then(|link| self.links.get_mut(&link)) {
+                link.pending.push(*topic);
+                link.moved |= was_heard;
+                link.changed.notify_one();
+            }
+        }
+        self.links.iter().filter(|(_, link)| link.moved).map(|(id, _)| *id).collect()
     }
 
-    /// These topics are heard from now on.
-    pub(crate) fn set_heard(&mut self, topics: &[Topic]) {
+    /// Are there topics among the pending ones that were heard on another link? It is asked once.
+    pub(crate) fn take_moved(&mut self, link: LinkId) -> bool {
+        self.links.get_mut(&link).is_some_and(|link| std::mem::take(&mut link.moved))
+    }
+
+    /// The topics to subscribe on this link now, each once.
+    pub(crate) fn take_pending(&mut self, link: LinkId) -> Vec<Topic> {
+        let pending = self.links.get_mut(&link).map(|link| std::mem::take(&mut link.pending)).unwrap_or_default();
+        let is_pending =
+            |topic: &Topic| self.topics.get(topic).is_some_and(|entry| entry.link == Some(link) && !entry.heard);
+        pending.into_iter().filter(is_pending).collect()
+    }
+
+    /// The topics to unsubscribe on this link now: their linger is over.
+    pub(crate) fn take_expired(&mut self, link: LinkId) -> Vec<Topic> {
+        let expired = self.links.get_mut(&link).map(|link| std::mem::take(&mut link.expired)).unwrap_or_default();
+        expired.into_iter().filter(|topic| !self.topics.contains_key(topic)).collect()
+    }
+
+    /// These topics are heard on this link from now on.
+    pub(crate) fn set_heard(&mut self, link: LinkId, topics: &[Topic]) {
         for topic in topics {
-            let Some(entry) = self.topics.get_mut(topic) else { continue };
+            let Some(entry) = self.topics.get_mut(topic).filter(|entry| entry.link == Some(link)) else { continue };
             entry.heard = true;
             for waiting in entry.waiting.drain(..) {
                 // Who no longer waits dropped the receiver.
@@ -150,22 +224,30 @@ impl Table {
         }
     }
 
-    /// Nothing is heard any more; all is to be subscribed again.
-    pub(crate) fn set_all_unheard(&mut self) {
-        self.topics.values_mut().for_each(|entry| entry.heard = false);
-        self.pending = self.topics.keys().copied().collect();
+    /// Nothing is heard on this link any more; all of it is to be subscribed again.
+    pub(crate) fn set_all_unheard(&mut self, link: LinkId) {
+        let mut pending = Vec::new();
+        for (topic, entry) in self.topics.iter_mut().filter(|(_, entry)| entry.link == Some(link)) {
+            entry.heard = false;
+            pending.push(*topic);
+        }
+        if let Some(link) = self.links.get_mut(&link) {
+            link.pending = pending;
+        }
     }
 
-    /// Takes out the topics whose linger is over; they are to be unsubscribed.
-    pub(crate) fn expire(&mut self, now: Instant) -> Vec<Topic> {
-        let mut expired = Vec::new();
+    /// Takes out the topics whose linger is over, each to be unsubscribed on its link.
+    pub(crate) fn expire(&mut self, now: Instant) {
         while let Some((expires, topic)) = self.lingering.pop_front_if(|(expires, _)| *expires <= now) {
-            if self.topics.get(&topic).is_some_and(|entry| entry.expires == Some(expires)) {
-                self.topics.remove(&topic);
-                expired.push(topic);
+            if self.topics.get(&topic).is_none_or(|entry| entry.expires != Some(expires)) {
+                continue;
+            }
+            let entry = self.topics.remove(&topic);
+            if let Some(link) = entry.and_then(|entry| self.links.get_mut(&entry.link?)) {
+                link.expired.push(topic);
+                link.changed.notify_one();
             }
         }
-        expired
     }
 
     /// Is there an interest in the topic, or was there until a linger ago?
@@ -178,88 +260,11 @@ impl Table {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LINGER: Duration = Duration::from_secs(1);
-
-    fn topic(n: u32) -> Topic {
-        Topic::Room(format!("018f4e7a-0000-7000-8000-{n:012}").parse().unwrap())
-    }
-
-    #[test]
-    fn a_topic_is_subscribed_once_however_many_hold_it() {
-        let mut table = Table::new(LINGER);
-        table.acquire(topic(1));
-        table.acquire(topic(1));
-        assert_eq!(table.take_pending(), [topic(1)]);
-        table.set_heard(&[topic(1)]);
-        table.acquire(topic(1));
-        assert_eq!(table.take_pending(), []);
-    }
-
-    #[test]
-    fn it_lingers_after_the_last_holder() {
-        let (mut table, now) = (Table::new(LINGER), Instant::now());
-        table.acquire(topic(1));
-        table.acquire(topic(1));
-        table.release(topic(1), now);
-        assert_eq!(table.expire(now + LINGER * 2), [], "somebody still holds it");
-        table.release(topic(1), now);
-        assert_eq!(table.expire(now), []);
-        assert!(table.holds(topic(1)));
-        assert_eq!(table.expire(now + LINGER), [topic(1)]);
-        assert!(!table.holds(topic(1)));
-    }
-
-    #[test]
-    fn who_comes_back_within_the_linger_keeps_it() {
-        let (mut table, now) = (Table::new(LINGER), Instant::now());
-        table.acquire(topic(1));
-        table.take_pending();
-        table.set_heard(&[topic(1)]);
-        table.release(topic(1), now);
-        table.acquire(topic(1));
-        assert_eq!(table.expire(now + LINGER), []);
-        assert!(table.wait(topic(1)).is_none(), "it is still heard");
-        table.release(topic(1), now + LINGER);
-        assert_eq!(table.expire(now + LINGER), [], "the linger starts anew");
-        assert_eq!(table.expire(now + LINGER * 2), [topic(1)]);
-    }
-
-    #[test]
-    fn waiting_ends_when_the_topic_is_heard() {
-        let mut table = Table::new(LINGER);
-        table.acquire(topic(1));
-        let mut heard = table.wait(topic(1)).unwrap();
-        assert!(heard.try_recv().is_err());
-        table.set_heard(&[topic(1), topic(2)]);
-        assert!(heard.try_recv().is_ok());
-    }
-
-    #[test]
-    fn after_a_loss_all_is_subscribed_again() {
-        let (mut table, now) = (Table::new(LINGER), Instant::now());
-        for n in 1..=3 {
-            table.acquire(topic(n));
-        }
-        let all = table.take_pending();
-        table.set_heard(&all);
-        table.release(topic(3), now);
-        table.expire(now + LINGER);
-        table.set_all_unheard();
-        let mut again = table.take_pending();
-        again.sort();
-        assert_eq!(again, [topic(1), topic(2)]);
-    }
-
-    #[test]
-    fn a_topic_that_went_before_it_was_subscribed_is_not() {
-        let (mut table, now) = (Table::new(Duration::ZERO), Instant::now());
-        table.acquire(topic(1));
-        table.release(topic(1), now);
-        assert_eq!(table.expire(now), [topic(1)]);
-        assert_eq!(table.take_pending(), []);
+impl std::fmt::Debug for Table {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Table").field("topics", &self.topics.len()).field("links", &self.links.len()).finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,8 +9,14 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::{BusError, Delivery, Interest, Publication, Publisher, Sink, Subscriber, interest::Interests};
+use super::{
+    BusError, Delivery, Interest, Publication, Publisher, Sink, Subscriber,
+    interest::{Interests, LinkId},
+};
 use crate::Topic;
+
+/// Everything is heard on one link.
+const LINK: LinkId = 0;
 
 /// A bus inside one process.
 #[derive(Default)]
@@ -21,7 +27,9 @@ pub struct MemoryBus {
 impl MemoryBus {
     /// A subscriber whose deliveries go to `sink`.
     pub fn subscriber(&self, linger: Duration, sink: Sink) -> Arc<MemorySubscriber> {
-        let subscriber = Arc::new(MemorySubscriber { interests: Interests::new(linger), sink });
+        let interests = Interests::new(linger);
+        interests.reroute(Box::new(|_| Some(LINK)));
+        let subscriber = Arc::new(MemorySubscriber { interests, sink });
         self.subscribers.lock().push(Arc::downgrade(&subscriber));
         subscriber
     }
@@ -67,10 +75,7 @@ impl MemorySubscriber {
 impl Subscriber for MemorySubscriber {
     fn interest(&self, topic: Topic) -> Interest {
         let interest = self.interests.add(topic);
-        self.interests.with(|table| {
-            let pending = table.take_pending();
-            table.set_heard(&pending);
-        });
+        self.interests.with(|table| table.set_heard(LINK, &[topic]));
         interest
     }
 }

@@ -1,18 +1,20 @@
-//! The bus over Redis pub/sub.
+//! The bus over Redis pub/sub: one server, the master that Sentinels name, or a Cluster with its sharded pub/sub.
 //!
-//! Publishing and subscribing have a connection each: a client that subscribes does nothing else but PING, because the
-//! replies of other commands could be paired with the wrong callers after a reconnection.
+//! A [`Scout`](scout::Scout) finds out which server has which topics, and each server has a connection of its own: one
+//! that hangs holds up no other. Publishing and subscribing have a connection each: a client that subscribes does nothing
+//! else but PING, because the replies of other commands could be paired with the wrong callers after a reconnection.
 
+mod access;
 mod keeper;
 mod publisher;
+mod reader;
+mod scout;
+mod status;
 mod subscriber;
+mod topology;
 
 use std::time::Duration;
 
-use fred::{
-    prelude::{Builder, Config, ReconnectPolicy},
-    types::RespVersion,
-};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -21,8 +23,6 @@ pub use subscriber::RedisSubscriber;
 
 use super::BusError;
 
-/// Redis Cluster is not among them: its sharded pub/sub is another thing.
-const SCHEMES: [&str; 4] = ["redis", "rediss", "redis-sentinel", "rediss-sentinel"];
 /// A shorter timeout would take a busy Redis for a dead one.
 const MIN_TIMEOUT: Duration = Duration::from_millis(100);
 /// The client's own default, which loses payloads in every burst.
@@ -34,7 +34,8 @@ const MAX_BUFFER: usize = 1_048_576;
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RedisConfig {
-    /// `redis://…` or `rediss://…`, with user, password and database; `redis-sentinel://…` for Sentinel.
+    /// `redis://…` or `rediss://…`, with user, password and database; `redis-sentinel://…` with all Sentinels;
+    /// `redis-cluster://…` with some nodes.
     #[serde(serialize_with = "masked_url")]
     pub url: SecretString,
     /// How long a command may take before it counts as failed.
@@ -70,37 +71,7 @@ impl RedisConfig {
             let text = format!("redis.receive_buffer = {}; allowed: {MIN_BUFFER} to {MAX_BUFFER}", self.receive_buffer);
             return Err(BusError::Address(text));
         }
-        self.builder().map(drop)
-    }
-
-    fn builder(&self) -> Result<Builder, BusError> {
-        let url = self.url.expose_secret();
-        let scheme = url.split("://").next().unwrap_or_default();
-        if !SCHEMES.contains(&scheme) {
-            return Err(BusError::Address(format!("redis.url must begin with one of {SCHEMES:?}, each with ://")));
-        }
-        // The library's text may quote the URL, and with it the password.
-        let mut config = Config::from_url(url).map_err(|_| BusError::Address("redis.url cannot be read".to_owned()))?;
-        // RESP3 tells replies from pushes, so that PING is a fence behind SUBSCRIBE.
-        config.version = RespVersion::RESP3;
-        // A server starts while Redis is away, and says so in its readiness.
-        config.fail_fast = false;
-
-        let mut builder = Builder::from_config(config);
-        builder
-            .set_policy(ReconnectPolicy::new_exponential(0, 50, 1_000, 2))
-            .with_performance_config(|performance| {
-                performance.default_command_timeout = self.command_timeout;
-                performance.broadcast_channel_capacity = self.receive_buffer;
-            })
-            .with_connection_config(|connection| {
-                connection.connection_timeout = self.command_timeout;
-                connection.internal_command_timeout = self.command_timeout;
-                connection.unresponsive.max_timeout = Some(self.command_timeout);
-                connection.unresponsive.interval = self.command_timeout / 4;
-                connection.reconnect_on_auth_error = true;
-            });
-        Ok(builder)
+        access::Access::new(self).map(drop)
     }
 }
 

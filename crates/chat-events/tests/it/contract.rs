@@ -7,7 +7,9 @@ use crate::harness::{Bus, DEADLINE, Kind, LINGER, room};
 
 #[rstest]
 #[tokio::test]
-async fn what_is_published_is_heard_in_order(#[values(Kind::Memory, Kind::Redis)] kind: Kind) {
+async fn what_is_published_is_heard_in_order(
+    #[values(Kind::Memory, Kind::Redis, Kind::Sentinel, Kind::Cluster)] kind: Kind,
+) {
     let mut bus = Bus::start(kind).await;
     let _interest = bus.listen(room(1)).await;
     bus.publish(room(1), (0..2_000).map(|n| n.to_string())).await;
@@ -18,7 +20,7 @@ async fn what_is_published_is_heard_in_order(#[values(Kind::Memory, Kind::Redis)
 
 #[rstest]
 #[tokio::test]
-async fn other_topics_are_not_heard(#[values(Kind::Memory, Kind::Redis)] kind: Kind) {
+async fn other_topics_are_not_heard(#[values(Kind::Memory, Kind::Redis, Kind::Cluster)] kind: Kind) {
     let mut bus = Bus::start(kind).await;
     let _interest = bus.listen(room(1)).await;
     bus.publish(room(2), ["foreign".into()]).await;
@@ -28,7 +30,9 @@ async fn other_topics_are_not_heard(#[values(Kind::Memory, Kind::Redis)] kind: K
 
 #[rstest]
 #[tokio::test]
-async fn many_interests_in_one_topic_hear_each_payload_once(#[values(Kind::Memory, Kind::Redis)] kind: Kind) {
+async fn many_interests_in_one_topic_hear_each_payload_once(
+    #[values(Kind::Memory, Kind::Redis, Kind::Cluster)] kind: Kind,
+) {
     let mut bus = Bus::start(kind).await;
     let first = bus.listen(room(1)).await;
     let _second = bus.listen(room(1)).await;
@@ -40,7 +44,9 @@ async fn many_interests_in_one_topic_hear_each_payload_once(#[values(Kind::Memor
 
 #[rstest]
 #[tokio::test]
-async fn a_topic_lingers_and_then_is_not_heard_any_more(#[values(Kind::Memory, Kind::Redis)] kind: Kind) {
+async fn a_topic_lingers_and_then_is_not_heard_any_more(
+    #[values(Kind::Memory, Kind::Redis, Kind::Cluster)] kind: Kind,
+) {
     let mut bus = Bus::start(kind).await;
     let _control = bus.listen(room(2)).await;
     drop(bus.listen(room(1)).await);
@@ -66,7 +72,7 @@ async fn a_topic_lingers_and_then_is_not_heard_any_more(#[values(Kind::Memory, K
 
 #[rstest]
 #[tokio::test]
-async fn who_comes_back_is_heard_again(#[values(Kind::Memory, Kind::Redis)] kind: Kind) {
+async fn who_comes_back_is_heard_again(#[values(Kind::Memory, Kind::Redis, Kind::Cluster)] kind: Kind) {
     let mut bus = Bus::start(kind).await;
     for round in 0..5 {
         let interest = bus.listen(room(1)).await;
@@ -81,7 +87,7 @@ async fn who_comes_back_is_heard_again(#[values(Kind::Memory, Kind::Redis)] kind
 
 #[rstest]
 #[tokio::test]
-async fn thousands_of_topics_are_heard(#[values(Kind::Memory, Kind::Redis)] kind: Kind) {
+async fn thousands_of_topics_are_heard(#[values(Kind::Memory, Kind::Redis, Kind::Cluster)] kind: Kind) {
     let mut bus = Bus::start(kind).await;
     let interests: Vec<_> = (0..5_000).map(|n| bus.subscriber.interest(room(n))).collect();
     for interest in &interests {

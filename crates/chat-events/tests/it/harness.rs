@@ -12,7 +12,7 @@ use chat_events::{
         redis::{RedisConfig, RedisPublisher, RedisSubscriber},
     },
 };
-use chat_test_support::redis::RedisServer;
+use chat_test_support::redis::{RedisCluster, RedisSentinels, RedisServer};
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -24,6 +24,16 @@ pub(crate) const LINGER: Duration = Duration::from_millis(200);
 pub(crate) enum Kind {
     Memory,
     Redis,
+    Sentinel,
+    Cluster,
+}
+
+/// The Redis of a bus.
+pub(crate) enum Redis {
+    None,
+    One(RedisServer),
+    Sentinels(RedisSentinels),
+    Cluster(RedisCluster),
 }
 
 /// A bus with one publisher and one subscriber.
@@ -31,7 +41,9 @@ pub(crate) struct Bus {
     pub(crate) publisher: Arc<dyn Publisher>,
     pub(crate) subscriber: Arc<dyn Subscriber>,
     pub(crate) heard: mpsc::Receiver<Delivery>,
-    pub(crate) redis: Option<RedisServer>,
+    /// Interruptions that were taken on the way to something else.
+    told: Vec<Interruption>,
+    redis: Redis,
     stop: CancellationToken,
 }
 
@@ -40,6 +52,8 @@ impl Bus {
         match kind {
             Kind::Memory => Self::memory(),
             Kind::Redis => Self::redis(16_384, |_| {}).await,
+            Kind::Sentinel => Self::sentinel().await,
+            Kind::Cluster => Self::cluster().await,
         }
     }
 
@@ -47,27 +61,57 @@ impl Bus {
         let (sink, heard) = sink(|_| {});
         let bus = Arc::new(MemoryBus::default());
         let subscriber = bus.subscriber(LINGER, sink);
-        Self { publisher: bus, subscriber, heard, redis: None, stop: CancellationToken::new() }
+        Self { publisher: bus, subscriber, heard, told: Vec::new(), redis: Redis::None, stop: CancellationToken::new() }
     }
 
     /// `first` sees every delivery on the reading task, before it is queued.
     pub(crate) async fn redis(receive_buffer: usize, first: impl Fn(&Delivery) + Send + Sync + 'static) -> Self {
         let server = RedisServer::start().await;
-        let config = RedisConfig {
-            url: server.url().into(),
-            command_timeout: Duration::from_secs(2),
-            linger: LINGER,
-            receive_buffer,
-        };
+        Self::connect(&server.url(), Redis::One(server), receive_buffer, first).await
+    }
+
+    pub(crate) async fn sentinel() -> Self {
+        let sentinels = RedisSentinels::start().await;
+        Self::connect(&sentinels.url(), Redis::Sentinels(sentinels), 16_384, |_| {}).await
+    }
+
+    pub(crate) async fn cluster() -> Self {
+        let cluster = RedisCluster::start().await;
+        Self::connect(&cluster.url(), Redis::Cluster(cluster), 16_384, |_| {}).await
+    }
+
+    async fn connect(
+        url: &str,
+        redis: Redis,
+        receive_buffer: usize,
+        first: impl Fn(&Delivery) + Send + Sync + 'static,
+    ) -> Self {
+        let config =
+            RedisConfig { url: url.into(), command_timeout: Duration::from_secs(2), linger: LINGER, receive_buffer };
         let (sink, heard) = sink(first);
         let stop = CancellationToken::new();
         let (subscriber, run) = RedisSubscriber::connect(&config, sink, stop.clone()).unwrap();
         TaskTracker::new().spawn(run);
         let publisher: Arc<dyn Publisher> = Arc::new(RedisPublisher::connect(&config).unwrap());
-        let mut bus = Self { publisher, subscriber: Arc::new(subscriber), heard, redis: Some(server), stop };
+        let mut bus = Self { publisher, subscriber: Arc::new(subscriber), heard, told: Vec::new(), redis, stop };
         bus.until_reachable().await;
         assert_eq!(bus.next().await, Delivery::Interrupted(Interruption::Restored), "what a bus says first");
         bus
+    }
+
+    pub(crate) fn server(&mut self) -> &mut RedisServer {
+        let Redis::One(server) = &mut self.redis else { panic!("this bus has no single server") };
+        server
+    }
+
+    pub(crate) fn sentinels(&mut self) -> &mut RedisSentinels {
+        let Redis::Sentinels(sentinels) = &mut self.redis else { panic!("this bus has no Sentinels") };
+        sentinels
+    }
+
+    pub(crate) fn nodes(&mut self) -> &mut RedisCluster {
+        let Redis::Cluster(cluster) = &mut self.redis else { panic!("this bus has no Cluster") };
+        cluster
     }
 
     pub(crate) async fn until_reachable(&self) {
@@ -88,6 +132,33 @@ impl Bus {
     pub(crate) async fn publish(&self, topic: Topic, texts: impl IntoIterator<Item = String>) {
         let batch = texts.into_iter().map(|text| Publication { topic, payload: Bytes::from(text) }).collect();
         self.publisher.publish(batch).await.unwrap();
+    }
+
+    /// Publishes to the topic again and again until it is heard and nothing is lost, and takes all that came meanwhile.
+    pub(crate) async fn until_heard(&mut self, topic: Topic) {
+        let started = Instant::now();
+        loop {
+            assert!(started.elapsed() < DEADLINE, "the topic is not heard again; told {:?}", self.told);
+            let attempt = format!("attempt {:?}", started.elapsed());
+            let batch = vec![Publication { topic, payload: attempt.clone().into() }];
+            let published = self.publisher.publish(batch).await.is_ok();
+            let patience = Duration::from_millis(if published { 200 } else { 20 });
+            let mut heard = false;
+            while let Ok(Some(delivery)) = tokio::time::timeout(patience, self.heard.recv()).await {
+                match delivery {
+                    Delivery::Payload { payload, .. } => heard |= payload == attempt,
+                    Delivery::Interrupted(interruption) => self.told.push(interruption),
+                }
+                if heard && self.told.last() != Some(&Interruption::Lost) {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The interruptions that were told during [`Self::until_heard`].
+    pub(crate) fn take_told(&mut self) -> Vec<Interruption> {
+        std::mem::take(&mut self.told)
     }
 
     pub(crate) async fn next(&mut self) -> Delivery {

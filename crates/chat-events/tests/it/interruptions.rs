@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use crate::harness::{Bus, DEADLINE, room};
 use chat_events::{
     Topic,
     bus::{
@@ -13,28 +14,13 @@ use chat_events::{
         redis::{RedisConfig, RedisPublisher},
     },
 };
-use fred::{
-    prelude::{Builder, Client, ClientLike, Config},
-    types::CustomCommand,
-};
 
-use crate::harness::{Bus, DEADLINE, room};
-
-async fn redis_cli(bus: &Bus, command: &'static str, args: &[&str]) {
-    let url = bus.redis.as_ref().unwrap().url();
-    let client: Client = Builder::from_config(Config::from_url(&url).unwrap()).build().unwrap();
-    client.init().await.unwrap();
-    let args: Vec<_> = args.iter().map(|arg| (*arg).to_owned()).collect();
-    client.custom::<(), _>(CustomCommand::new_static(command, None::<u16>, false), args).await.unwrap();
-    client.quit().await.unwrap();
-}
-
-async fn expect_lost_and_restored(bus: &mut Bus) {
+pub(crate) async fn expect_lost_and_restored(bus: &mut Bus) {
     assert_eq!(bus.next().await, Delivery::Interrupted(Interruption::Lost));
     assert_eq!(bus.next().await, Delivery::Interrupted(Interruption::Restored));
 }
 
-async fn expect_heard(bus: &mut Bus, topic: Topic, text: &str) {
+pub(crate) async fn expect_heard(bus: &mut Bus, topic: Topic, text: &str) {
     bus.publish(topic, [text.into()]).await;
     assert_eq!(bus.next_text().await, (topic, text.to_owned()));
 }
@@ -44,7 +30,7 @@ async fn a_killed_connection_is_told_and_all_topics_are_heard_again() {
     let mut bus = Bus::redis(16_384, |_| {}).await;
     let (_one, _two) = (bus.listen(room(1)).await, bus.listen(room(2)).await);
     for round in 0..5 {
-        redis_cli(&bus, "CLIENT", &["KILL", "TYPE", "pubsub"]).await;
+        bus.server().execute(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
         expect_lost_and_restored(&mut bus).await;
         for topic in [room(1), room(2)] {
             expect_heard(&mut bus, topic, &round.to_string()).await;
@@ -56,7 +42,7 @@ async fn a_killed_connection_is_told_and_all_topics_are_heard_again() {
 async fn a_restarted_redis_is_told_and_heard_again() {
     let mut bus = Bus::redis(16_384, |_| {}).await;
     let _interest = bus.listen(room(1)).await;
-    bus.redis.as_mut().unwrap().restart().await;
+    bus.server().restart().await;
     expect_lost_and_restored(&mut bus).await;
     bus.until_reachable().await;
     expect_heard(&mut bus, room(1), "after the restart").await;
@@ -65,7 +51,7 @@ async fn a_restarted_redis_is_told_and_heard_again() {
 #[tokio::test]
 async fn publishing_while_redis_is_away_is_an_error_at_once() {
     let mut bus = Bus::redis(16_384, |_| {}).await;
-    bus.redis.as_mut().unwrap().kill();
+    bus.server().kill();
     let refused = tokio::time::timeout(DEADLINE, async {
         while bus.publisher.ping().await.is_ok() {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -81,9 +67,9 @@ async fn publishing_while_redis_is_away_is_an_error_at_once() {
 async fn a_redis_that_hangs_is_noticed() {
     let mut bus = Bus::redis(16_384, |_| {}).await;
     let _interest = bus.listen(room(1)).await;
-    bus.redis.as_mut().unwrap().pause();
+    bus.server().pause();
     assert_eq!(bus.next().await, Delivery::Interrupted(Interruption::Lost));
-    bus.redis.as_mut().unwrap().resume();
+    bus.server().resume();
     assert_eq!(bus.next().await, Delivery::Interrupted(Interruption::Restored));
     expect_heard(&mut bus, room(1), "awake").await;
 }
@@ -120,14 +106,19 @@ async fn a_receive_buffer_that_overruns_is_told() {
 async fn foreign_topics_are_skipped() {
     let mut bus = Bus::redis(16_384, |_| {}).await;
     let _interest = bus.listen(room(1)).await;
-    redis_cli(&bus, "PUBLISH", &["chat:room:none-of-ours", "x"]).await;
-    redis_cli(&bus, "PUBLISH", &[&room(1).to_string(), "own"]).await;
+    bus.server().execute(&["PUBLISH", "chat:room:none-of-ours", "x"]).await;
+    bus.server().execute(&["PUBLISH", &room(1).to_string(), "own"]).await;
     assert_eq!(bus.next_text().await, (room(1), "own".into()));
 }
 
 #[test]
 fn bad_addresses_are_named_without_their_password() {
-    for url in ["http://127.0.0.1", "redis-cluster://:secret-word@127.0.0.1:1", "nonsense secret-word"] {
+    for url in [
+        "http://127.0.0.1",
+        "redis-ring://:secret-word@127.0.0.1:1",
+        "redis-sentinel://:secret-word@127.0.0.1:1",
+        "nonsense secret-word",
+    ] {
         let config = RedisConfig { url: url.into(), ..RedisConfig::default() };
         let Err(error) = RedisPublisher::connect(&config) else { panic!("{url} was taken") };
         assert!(matches!(error, BusError::Address(_)));

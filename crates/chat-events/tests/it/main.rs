@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "what does not work fails the test")]
 
+mod cluster;
 mod contract;
 mod harness;
 mod interruptions;
+mod sentinel;

@@ -87,20 +87,19 @@ impl RedisCluster {
         }
     }
 
-    /// Which node has the slot of this key, as the first one that answers says.
+    /// Which living node has the slot of this key.
     ///
     /// # Panics
-    /// When no node answers.
+    /// When none of them has it.
     pub async fn owner_of(&self, key: &str) -> usize {
+        let [first, second, third] = &self.nodes;
         wait_for("the owner of a slot is known", DEADLINE, async || {
-            for (index, node) in self.nodes.iter().enumerate() {
-                // A node answers itself what is its own, and MOVED for the rest.
-                match node.try_execute(&["EXISTS", key]).await {
-                    Some(reply) if reply.starts_with(':') => return Some(index),
-                    _ => {}
-                }
+            tokio::select! {
+                true = owns(first, key) => Some(0),
+                true = owns(second, key) => Some(1),
+                true = owns(third, key) => Some(2),
+                else => None,
             }
-            None
         })
         .await
     }
@@ -133,6 +132,11 @@ async fn start_node() -> RedisServer {
         )
     })
     .await
+}
+
+async fn owns(node: &RedisServer, key: &str) -> bool {
+    // A node answers what is its own, and MOVED for the rest.
+    node.try_execute(&["EXISTS", key]).await.is_some_and(|reply| reply.starts_with(':'))
 }
 
 async fn bus_port(node: &RedisServer) -> String {

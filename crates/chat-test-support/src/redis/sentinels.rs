@@ -8,6 +8,8 @@ use crate::wait::{wait_for, wait_until};
 
 /// A failover takes three to five seconds; a loaded machine gets much more.
 const DEADLINE: Duration = Duration::from_secs(60);
+/// One that does not answer so soon may be frozen, and the others are enough.
+const PATIENCE: Duration = Duration::from_millis(500);
 const SERVICE: &str = "chat";
 /// A server that is silent for so long counts as down.
 const DOWN_AFTER_MS: u32 = 1_000;
@@ -181,7 +183,8 @@ fn id(port: u16) -> String {
 }
 
 async fn master_named_by(sentinel: &RedisServer) -> Option<u16> {
-    let reply = sentinel.try_execute(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE]).await?;
+    let question = sentinel.try_execute(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE]);
+    let reply = tokio::time::timeout(PATIENCE, question).await.ok()??;
     reply.trim_end().lines().last()?.parse().ok()
 }
 

@@ -1,24 +1,31 @@
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
-use bytes::Bytes;
-use fred::{
-    interfaces::{ClientLike, EventInterface},
-    types::{Message, Value},
-};
-use tokio::sync::broadcast::{Receiver, error::RecvError};
+use fred::{interfaces::EventInterface, types::config::Server};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::error;
 
-use super::{RedisConfig, keeper::Keeper};
+use super::{
+    RedisConfig,
+    access::Access,
+    keeper::Keeper,
+    reader,
+    scout::Scout,
+    status::{Part, Status},
+    topology::Topology,
+};
 use crate::{
     Topic,
-    bus::{BusError, Delivery, Interest, Interruption, Sink, Subscriber, interest::Interests},
+    bus::{
+        BusError, Interest, Sink, Subscriber,
+        interest::{Interests, LinkId},
+    },
 };
 
 /// The hearing side of the bus over Redis.
 pub struct RedisSubscriber {
     interests: Arc<Interests>,
-    client: fred::clients::Client,
+    status: Arc<Status>,
 }
 
 impl RedisSubscriber {
@@ -28,26 +35,24 @@ impl RedisSubscriber {
         sink: Sink,
         stop: CancellationToken,
     ) -> Result<(Self, impl Future<Output = ()> + Send + use<>), BusError> {
-        let client = config
-            .builder()?
-            // What broke with the connection is subscribed again by the keeper, not by the client.
-            .with_connection_config(|connection| connection.max_command_attempts = 1)
-            .build()
-            .map_err(|error| BusError::Address(error.details().to_owned()))?;
+        let access = Arc::new(Access::new(config)?);
         let (interests, sink) = (Interests::new(config.linger), Arc::new(sink));
-        let keeper = Keeper::new(client.clone(), Arc::clone(&interests), Arc::clone(&sink), config.command_timeout);
-        let read = read(client.message_rx(), sink, stop.clone());
-        let keep = keeper.run(stop);
-        client.connect();
-        let run = async {
-            tokio::join!(read, keep);
+        let status = Arc::new(Status::new(Arc::clone(&sink)));
+        let links = Links {
+            access,
+            interests: Arc::clone(&interests),
+            status: Arc::clone(&status),
+            sink,
+            open: HashMap::new(),
+            last: 0,
+            tasks: JoinSet::new(),
         };
-        Ok((Self { interests, client }, run))
+        Ok((Self { interests, status }, links.run(stop)))
     }
 
-    /// Is there a connection?
+    /// Is everything connected, and every topic heard?
     pub fn is_connected(&self) -> bool {
-        self.client.is_connected()
+        self.status.is_hearing()
     }
 }
 
@@ -57,32 +62,85 @@ impl Subscriber for RedisSubscriber {
     }
 }
 
-async fn read(mut messages: Receiver<Message>, sink: Arc<Sink>, stop: CancellationToken) {
-    loop {
-        let received = tokio::select! {
-            received = messages.recv() => received,
-            () = stop.cancelled() => return,
-        };
-        match received {
-            Ok(message) => deliver(message, &sink),
-            Err(RecvError::Lagged(lost)) => {
-                warn!(bus.lost = lost, "receive buffer overran");
-                sink(Delivery::Interrupted(Interruption::Overrun(lost)));
+/// One link for each server that has topics: the only one, the current master, or each master of a Cluster. Each has its
+/// own task, so that a server that hangs holds up its own topics only.
+struct Links {
+    access: Arc<Access>,
+    interests: Arc<Interests>,
+    status: Arc<Status>,
+    sink: Arc<Sink>,
+    open: HashMap<Server, (LinkId, CancellationToken)>,
+    last: LinkId,
+    tasks: JoinSet<()>,
+}
+
+impl Links {
+    async fn run(mut self, stop: CancellationToken) {
+        let mut scout = Scout::new(Arc::clone(&self.access));
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                topology = scout.changed() => self.follow(topology, &stop),
+                Some(ended) = self.tasks.join_next() => propagate(ended),
             }
-            Err(RecvError::Closed) => return,
         }
+        while let Some(ended) = self.tasks.join_next().await {
+            propagate(ended);
+        }
+    }
+
+    fn follow(&mut self, topology: Arc<Topology>, stop: &CancellationToken) {
+        let wanted = topology.servers();
+        let gone: Vec<_> = self.open.keys().filter(|server| !wanted.contains(server)).cloned().collect();
+        for server in wanted {
+            if !self.open.contains_key(server) {
+                self.open(server, stop);
+            }
+        }
+        let whole = topology.is_whole();
+        if !whole {
+            self.status.lost(Part::Topology, "some slots have no owner");
+        }
+        let gone: Vec<_> = gone.iter().filter_map(|server| self.open.remove(server)).collect();
+        let routes: HashMap<_, _> = self.open.iter().map(|(server, (link, _))| (server.clone(), *link)).collect();
+        let route = move |topic| routes.get(topology.owner(topic)?).copied();
+        for link in self.interests.reroute(Box::new(route)) {
+            self.status.lost(Part::Link(link), "topics moved to another server");
+        }
+        for (link, stop) in gone {
+            stop.cancel();
+            self.interests.close(link);
+            self.status.forget(Part::Link(link));
+        }
+        if whole {
+            self.status.settled(Part::Topology);
+        }
+    }
+
+    fn open(&mut self, server: &Server, stop: &CancellationToken) {
+        let connection = match self.access.subscribing(server) {
+            Ok(connection) => connection,
+            Err(reason) => return error!(error = %reason, bus.server = %server, "a server cannot be subscribed to"),
+        };
+        self.last += 1;
+        let (link, stop) = (self.last, stop.child_token());
+        self.status.need(Part::Link(link), "another server has topics");
+        self.interests.open(link);
+        let read = reader::run(connection.client.message_rx(), Arc::clone(&self.sink), stop.clone());
+        let keeper = Keeper::new(link, connection, Arc::clone(&self.interests), Arc::clone(&self.status), &self.access);
+        let keep = keeper.run(stop.clone());
+        self.tasks.spawn(async {
+            tokio::join!(read, keep);
+        });
+        self.open.insert(server.clone(), (link, stop));
     }
 }
 
-fn deliver(message: Message, sink: &Sink) {
-    let Some(topic) = Topic::parse(&message.channel) else {
-        debug!(bus.topic = %message.channel, "payload of a foreign topic skipped");
-        return;
-    };
-    let payload = match message.value {
-        Value::String(text) => text.into_inner(),
-        Value::Bytes(bytes) => bytes,
-        other => Bytes::from(other.into_string().unwrap_or_default()),
-    };
-    sink(Delivery::Payload { topic, payload });
+/// A link that panicked makes its owner panic: without it topics would be silent.
+fn propagate(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended
+        && let Ok(panic) = error.try_into_panic()
+    {
+        std::panic::resume_unwind(panic);
+    }
 }
