@@ -23,6 +23,10 @@ pub struct Metrics {
     pub out_of_order: Counter,
     /// Events that were read from the log because they did not come from the bus.
     pub repaired: Counter,
+    /// Bytes of events that came too early and are held back.
+    pub held_bytes: Gauge,
+    /// Times that the bus had brought an event which the log does not have.
+    pub disproved: Counter,
     /// Payloads from the bus that do not decode.
     pub malformed: Counter,
     /// Times a room's queue was full and payloads were dropped.
@@ -80,6 +84,8 @@ impl Metrics {
             "Events read from the log because the bus did not bring them",
             self.repaired.clone(),
         );
+        registry.register("held_bytes", "Bytes of events that wait for earlier ones", self.held_bytes.clone());
+        registry.register("disproved", "Events from the bus that the log does not have", self.disproved.clone());
         registry.register("malformed", "Payloads from the bus that do not decode", self.malformed.clone());
         registry.register("overruns", "Times that payloads for a room were dropped", self.overruns.clone());
         registry.register("interruptions", "Times that the bus may have lost payloads", self.interruptions.clone());

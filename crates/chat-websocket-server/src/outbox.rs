@@ -134,6 +134,13 @@ impl Outbox {
         self.drained.notify_waiters();
     }
 
+    /// Is more than half of the queue taken?
+    pub fn is_crowded(&self) -> bool {
+        let state = self.state.lock();
+        let crowded = state.frames > self.limits.frames / 2 || state.bytes > self.limits.bytes / 2;
+        crowded && state.closed.is_none()
+    }
+
     /// Why the queue is closed, if it is.
     pub fn closed(&self) -> Option<CloseReason> {
         self.state.lock().closed

@@ -63,6 +63,11 @@ impl LogReader {
         self.storage.replay(channel_id, after, PAGE).await
     }
 
+    /// Where the log ended, if a read of what came after `after` came to its end.
+    pub fn end(read: &[LoggedEvent], after: u64) -> Option<u64> {
+        (read.len() < PAGE as usize).then(|| read.last().map_or(after, |event| event.seq))
+    }
+
     /// The turn of a replay, until the returned value is dropped. Who has it queues one page and waits for no client.
     pub async fn turn(&self) -> Option<SemaphorePermit<'_>> {
         self.turns.acquire().await.ok()

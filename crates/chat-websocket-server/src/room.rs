@@ -7,12 +7,14 @@ mod confirmation;
 pub mod control;
 mod departures;
 pub mod event;
+mod held;
 mod inbox;
 mod open;
 mod recent;
 mod replay;
 pub mod sequencer;
 mod subscribers;
+mod turn;
 
 use std::{sync::Arc, time::Duration};
 
@@ -29,8 +31,12 @@ pub use recent::RecentLimits;
 pub(crate) use replay::Replays;
 pub use sequencer::SequencerLimits;
 
-use crate::{metrics::Metrics, reader::LogReader};
+use crate::{metrics::Metrics, protocol::CloseReason, reader::LogReader};
+use control::Control;
 use open::OpenRoom;
+
+/// How often storage may say that an open room's channel is not there, before it is believed.
+const ABSENCES: u32 = 5;
 
 /// The bounds of a room.
 #[derive(Clone, Copy, Debug)]
@@ -119,7 +125,12 @@ impl Room {
         self.context.metrics.rooms.inc();
         let metrics = Arc::clone(&self.context.metrics);
         // Reads and timers inside are safe to drop: whatever they would bring is in the log.
-        let served = async { self.open().await.serve(may_end).await };
+        let served = async {
+            match self.open().await {
+                Ok(open) => open.serve(may_end).await,
+                Err(absent) => absent.send_away(may_end).await,
+            }
+        };
         tokio::select! {
             () = served => {}
             () = stop.cancelled() => {}
@@ -128,32 +139,54 @@ impl Room {
     }
 
     /// Subscribes first, and only then reads where the log stands: what is published from then on is heard.
-    async fn open(self) -> OpenRoom {
+    async fn open(self) -> Result<OpenRoom, Absent> {
         // Without Redis the room opens all the same; the reconciler finds what it does not hear.
         let _ = tokio::time::timeout(self.context.limits.subscribe_timeout, self.interest.heard()).await;
-        let (head, read_at) = self.read_head().await;
+        let Some((head, read_at)) = self.read_head().await else { return Err(Absent { handle: self.handle }) };
         self.handle.confirmation.lock().confirm(read_at);
         if head.epoch != self.since.epoch || !self.context.limits.repair {
-            return OpenRoom::new(self, head);
+            return Ok(OpenRoom::new(self, head));
         }
         let since = self.since;
         let mut room = OpenRoom::new(self, since);
         room.learn_head(head);
-        room
+        Ok(room)
     }
 
-    /// Where the log stands, and when the read began that said so.
-    async fn read_head(&self) -> (Head, Instant) {
+    /// Where the log stands, and when the read began that said so; `None` if there is no such log.
+    async fn read_head(&self) -> Option<(Head, Instant)> {
         let mut wait = self.context.limits.sequencer.backoff;
-        loop {
+        let mut absences = 0;
+        while absences < ABSENCES {
             let began = Instant::now();
             match self.context.reader.head(self.channel_id).await {
-                Ok(Some(head)) => return (head, began),
-                Ok(None) => warn!(channel.id = %self.channel_id, "the log of an open room is not there"),
+                Ok(Some(head)) => return Some((head, began)),
+                Ok(None) => absences += 1,
                 Err(error) => warn!(channel.id = %self.channel_id, error = %error, "a room cannot open yet"),
             }
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(self.context.limits.sequencer.max_backoff);
+        }
+        warn!(channel.id = %self.channel_id, "a room cannot open: its log is not there any more");
+        None
+    }
+}
+
+/// A room whose channel was there when its first session was let in, and is not any more: storage was restored.
+struct Absent {
+    handle: Arc<RoomHandle>,
+}
+
+impl Absent {
+    /// Sends away who waits, until nobody does: who comes back is told by storage what there is.
+    async fn send_away(self, may_end: impl Fn() -> bool) {
+        while !may_end() {
+            for control in self.handle.inbox.take().controls {
+                if let Control::Join(join) = control {
+                    join.session.outbox.close(CloseReason::TryAgainLater);
+                }
+            }
+            tokio::task::yield_now().await;
         }
     }
 }

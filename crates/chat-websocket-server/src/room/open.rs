@@ -18,18 +18,29 @@ use super::{
     control::{Answer, Control, Join},
     departures::Departures,
     event::{Effect, Published, RoomEvent},
+    held::Held,
     recent::Recent,
     replay::Replay,
     sequencer::{Sequencer, Verdict},
     subscribers::{Progress, Subscriber, Subscribers},
+    turn::{self, Turn},
 };
 use crate::{
     protocol::{CloseReason, ErrorCode, Position, ResetReason, ServerFrame, UnsubscribeReason},
-    reader::Log,
+    reader::{Log, LogReader},
     session::SessionHandle,
 };
 
-type LogRead = Pin<Box<dyn Future<Output = Result<Vec<LoggedEvent>, StorageError>> + Send>>;
+type LogRead = Pin<Box<dyn Future<Output = ReadEnd> + Send>>;
+
+/// How a read of the log ended.
+struct ReadEnd {
+    /// When it began.
+    began: Instant,
+    /// The last event before those that were read.
+    after: u64,
+    result: Result<Vec<LoggedEvent>, StorageError>,
+}
 
 pub(super) struct OpenRoom {
     room: Room,
@@ -45,18 +56,20 @@ pub(super) struct OpenRoom {
     empty_since: Option<Instant>,
     /// Events on their way out; kept for its memory.
     ready: Vec<RoomEvent>,
+    /// What its sessions were given to write.
+    turn: Turn,
+    held: Held,
     /// A read of the log that is under way.
     read: Option<LogRead>,
 }
-
-/// Payloads that are handled in one go. Then the sessions get their turn to write, before the next ones fill their queues.
-const PAYLOADS_PER_TURN: usize = 128;
 
 impl OpenRoom {
     /// A room that delivers every event after `head`.
     pub(super) fn new(room: Room, head: Head) -> Self {
         let limits = room.context.limits;
         let mut this = Self {
+            turn: Turn::default(),
+            held: Held::new(Arc::clone(&room.context.metrics)),
             room,
             epoch: head.epoch,
             sequencer: Sequencer::new(head.head_seq, limits.sequencer),
@@ -81,9 +94,9 @@ impl OpenRoom {
             let wake_at = [self.sequencer.read_at(), ends_at].into_iter().flatten().min();
             tokio::select! {
                 () = inbox.filled() => self.take_inbox().await,
-                Some(result) = OptionFuture::from(self.read.as_mut()) => {
+                Some(end) = OptionFuture::from(self.read.as_mut()) => {
                     self.read = None;
-                    self.end_read(result);
+                    self.end_read(end).await;
                 }
                 Some(()) = OptionFuture::from(wake_at.map(sleep_until)) => {}
             }
@@ -104,12 +117,11 @@ impl OpenRoom {
             self.doubt();
         }
         while !waiting.payloads.is_empty() {
-            let turn = waiting.payloads.len().min(PAYLOADS_PER_TURN);
-            waiting.payloads.drain(..turn).for_each(|payload| self.hear(payload));
-            self.deliver_ready();
-            if !waiting.payloads.is_empty() {
-                tokio::task::yield_now().await;
+            let some = waiting.payloads.len().min(turn::FRAMES);
+            for payload in waiting.payloads.drain(..some) {
+                self.hear(payload).await;
             }
+            self.deliver_ready().await;
         }
         for control in waiting.controls {
             self.obey(control);
@@ -117,7 +129,7 @@ impl OpenRoom {
         self.settle();
     }
 
-    fn hear(&mut self, payload: Bytes) {
+    async fn hear(&mut self, payload: Bytes) {
         let metrics = &self.room.context.metrics;
         match Published::parse(self.room.channel_id, payload) {
             Ok(Published::Event(event)) => match self.sequencer.offer(event, Instant::now(), &mut self.ready) {
@@ -130,8 +142,10 @@ impl OpenRoom {
                 }
             },
             Ok(Published::Signal(frame)) => {
-                self.deliver_ready();
+                self.deliver_ready().await;
+                self.turn.add(frame.len());
                 self.subscribers.live().for_each(|one| one.session.outbox.push(frame.clone()));
+                self.turn.give_way(&self.subscribers).await;
             }
             Err(reason) => {
                 metrics.malformed.inc();
@@ -300,18 +314,31 @@ impl OpenRoom {
             return Box::pin(std::future::pending());
         }
         let (reader, channel_id) = (Arc::clone(&self.room.context.reader), self.room.channel_id);
-        Box::pin(async move { reader.repair(channel_id, after).await })
+        Box::pin(async move {
+            let began = Instant::now();
+            ReadEnd { began, after, result: reader.repair(channel_id, after).await }
+        })
     }
 
-    fn end_read(&mut self, result: Result<Vec<LoggedEvent>, StorageError>) {
+    async fn end_read(&mut self, end: ReadEnd) {
+        let ReadEnd { began, after, result } = end;
         let now = Instant::now();
+        let metrics = Arc::clone(&self.room.context.metrics);
         match result {
             Ok(logged) => {
                 // An entry that does not decode leaves a hole, which is read again and again, and never skipped.
                 let events = logged.iter().filter_map(|event| RoomEvent::from_log(event).ok()).collect();
-                let repaired = self.sequencer.read_done(events, now, &mut self.ready);
-                self.room.context.metrics.repaired.inc_by(repaired);
-                self.deliver_ready();
+                let log_end = LogReader::end(&logged, after);
+                let repair = self.sequencer.read_done(events, log_end, now, &mut self.ready);
+                metrics.repaired.inc_by(repair.events);
+                if log_end.is_some() {
+                    self.room.handle.confirmation.lock().confirm(began);
+                }
+                if repair.disproved {
+                    metrics.disproved.inc();
+                    warn!(channel.id = %self.room.channel_id, "the bus brought an event that the log does not have");
+                }
+                self.deliver_ready().await;
             }
             Err(error) => {
                 warn!(channel.id = %self.room.channel_id, error = %error, "a hole cannot be read from the log yet");
@@ -322,24 +349,33 @@ impl OpenRoom {
     }
 
     /// Delivers what is ready: runs of events go to each session together, and an event that ends somebody's listening
-    /// is the last that it gets.
-    fn deliver_ready(&mut self) {
+    /// is the last that it gets. Between turns the sessions write.
+    async fn deliver_ready(&mut self) {
         let mut ready = std::mem::take(&mut self.ready);
-        for run in ready.split_inclusive(|event| event.effect.is_some()) {
-            for event in run {
-                self.recent.push(event.frame.clone());
-            }
-            let deliveries = self.subscribers.deliver(run);
-            self.room.context.metrics.deliveries.inc_by(deliveries);
-            match run.last() {
-                Some(RoomEvent { seq, effect: Some(Effect::Left(user_id)), .. }) => self.part_with(*user_id, *seq),
-                Some(RoomEvent { effect: Some(Effect::Closed), .. }) => self.close(),
-                _ => {}
-            }
+        let mut rest = ready.as_slice();
+        while !rest.is_empty() {
+            let run;
+            (run, rest) = self.turn.cut(rest);
+            self.deliver(run);
+            self.turn.give_way(&self.subscribers).await;
         }
-        self.room.context.metrics.events.inc_by(ready.len() as u64);
         ready.clear();
         self.ready = ready;
+    }
+
+    /// Delivers events of which only the last may have an effect.
+    fn deliver(&mut self, run: &[RoomEvent]) {
+        for event in run {
+            self.recent.push(event.frame.clone());
+        }
+        let metrics = &self.room.context.metrics;
+        metrics.events.inc_by(run.len() as u64);
+        metrics.deliveries.inc_by(self.subscribers.deliver(run));
+        match run.last() {
+            Some(RoomEvent { seq, effect: Some(Effect::Left(user_id)), .. }) => self.part_with(*user_id, *seq),
+            Some(RoomEvent { effect: Some(Effect::Closed), .. }) => self.close(),
+            _ => {}
+        }
     }
 
     fn part_with(&mut self, user_id: UserId, seq: u64) {
@@ -371,6 +407,10 @@ impl OpenRoom {
             (false, _) => None,
             (true, since) => since.or_else(|| Some(Instant::now())),
         };
+        if !self.held.set(self.sequencer.held_bytes()) {
+            self.sequencer.forget_held();
+            self.held.set(0);
+        }
         let status = RoomStatus { delivered: self.sequencer.delivered(), epoch: self.epoch };
         *self.room.handle.status.lock() = Some(status);
     }

@@ -7,6 +7,9 @@
 //! - a number that was delivered is a duplicate;
 //! - a later number is held back, within bounds: what does not fit is forgotten, the log has it;
 //! - when the missing ones do not come within the reorder window, the log is to be read from where the hole begins.
+//!
+//! What storage says exists is waited for, however long it takes. What the bus alone says exists is forgotten when a read
+//! that began later came to the end of the log without it: it was forged or corrupted.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -54,6 +57,15 @@ pub enum Verdict {
     Forgotten,
 }
 
+/// What a read of the log did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Repair {
+    /// Events that it delivered, those that it freed from being held back included.
+    pub events: u64,
+    /// Something that the bus had brought does not exist.
+    pub disproved: bool,
+}
+
 /// The order of one room's events.
 #[derive(Debug)]
 pub struct Sequencer {
@@ -61,8 +73,14 @@ pub struct Sequencer {
     next: u64,
     held: BTreeMap<u64, RoomEvent>,
     held_bytes: usize,
-    /// The newest event known to exist.
+    /// The newest event that storage knows.
     known_head: u64,
+    /// The newest event that the bus brought.
+    heard_head: u64,
+    /// The same when the read that is under way began.
+    heard_before_read: u64,
+    /// The newest event that the bus brought since then.
+    heard_since_read: u64,
     /// When the log has to be read; `None` while nothing is missing or a read is under way.
     read_at: Option<Instant>,
     reading: bool,
@@ -78,6 +96,9 @@ impl Sequencer {
             held: BTreeMap::new(),
             held_bytes: 0,
             known_head: head,
+            heard_head: head,
+            heard_before_read: head,
+            heard_since_read: 0,
             read_at: None,
             reading: false,
             failures: 0,
@@ -89,9 +110,19 @@ impl Sequencer {
         self.next - 1
     }
 
-    /// Takes an event from either side. What can be delivered now is added to `ready`, in order.
+    /// Bytes that are held back.
+    pub const fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
+    /// Takes an event from the bus. What can be delivered now is added to `ready`, in order.
     pub fn offer(&mut self, event: RoomEvent, now: Instant, ready: &mut Vec<RoomEvent>) -> Verdict {
-        self.known_head = self.known_head.max(event.seq);
+        self.heard_head = self.heard_head.max(event.seq);
+        self.heard_since_read = self.heard_since_read.max(event.seq);
+        self.place(event, now, ready)
+    }
+
+    fn place(&mut self, event: RoomEvent, now: Instant, ready: &mut Vec<RoomEvent>) -> Verdict {
         if event.seq < self.next {
             return Verdict::Duplicate;
         }
@@ -130,23 +161,55 @@ impl Sequencer {
         self.read_at.filter(|at| *at <= now)?;
         self.read_at = None;
         self.reading = true;
+        self.heard_before_read = self.heard_head;
+        self.heard_since_read = 0;
         Some(self.delivered())
     }
 
-    /// Takes what a read brought, in order. Returns how many events it repaired.
-    pub fn read_done(&mut self, events: Vec<RoomEvent>, now: Instant, ready: &mut Vec<RoomEvent>) -> u64 {
+    /// Takes what a read brought, in order, and where the log ended if the read came to its end.
+    pub fn read_done(
+        &mut self,
+        events: Vec<RoomEvent>,
+        log_end: Option<u64>,
+        now: Instant,
+        ready: &mut Vec<RoomEvent>,
+    ) -> Repair {
         self.reading = false;
         let before = self.next;
         for event in events {
-            self.offer(event, now, ready);
+            self.known_head = self.known_head.max(event.seq);
+            self.place(event, now, ready);
         }
-        if self.next == before {
+        let disproved = log_end.is_some_and(|end| self.disprove(end));
+        if !self.is_missing() {
+            self.read_at = None;
+            self.failures = 0;
+        } else if self.next > before {
+            self.read_at = Some(now);
+        } else {
             // What is known to exist is not in the log yet: this should not be, so do not hurry.
             self.back_off(now);
-        } else if self.next <= self.known_head {
-            self.read_at = Some(now);
         }
-        self.next - before
+        Repair { events: self.next - before, disproved }
+    }
+
+    /// The log ended here: what was heard before the read and lies behind that does not exist. Forgets all that is held
+    /// back behind it; what was heard during the read, and may exist, is read.
+    fn disprove(&mut self, log_end: u64) -> bool {
+        let end = log_end.max(self.known_head);
+        if self.heard_before_read <= end {
+            return false;
+        }
+        self.heard_head = self.heard_since_read.max(end);
+        let dropped = self.held.split_off(&end.saturating_add(1));
+        self.held_bytes -= dropped.values().map(|event| event.frame.len()).sum::<usize>();
+        true
+    }
+
+    /// Forgets what is held back, to make room: it will be read from the log.
+    pub fn forget_held(&mut self) {
+        self.held.clear();
+        self.held_bytes = 0;
     }
 
     /// The log could not be read: try again, less and less often, and skip nothing.
@@ -169,15 +232,18 @@ impl Sequencer {
         Verdict::HeldBack
     }
 
+    fn is_missing(&self) -> bool {
+        self.next <= self.known_head.max(self.heard_head)
+    }
+
     fn expect_missing(&mut self, by: Instant) {
-        let missing = self.next <= self.known_head;
-        if missing && !self.reading && self.read_at.is_none() {
+        if self.is_missing() && !self.reading && self.read_at.is_none() {
             self.read_at = Some(by);
         }
     }
 
     fn back_off(&mut self, now: Instant) {
-        if self.next > self.known_head {
+        if !self.is_missing() {
             return;
         }
         let wait = self.limits.backoff.saturating_mul(1 << self.failures.min(10)).min(self.limits.max_backoff);

@@ -90,6 +90,12 @@ impl Subscribers {
         self.list.iter().filter(|one| matches!(one.progress, Progress::Live(_)))
     }
 
+    /// How many of the live sessions have more than half of their outbox taken, and how many live ones there are.
+    pub(super) fn crowded(&self) -> (usize, usize) {
+        self.live()
+            .fold((0, 0), |(crowded, live), one| (crowded + usize::from(one.session.outbox.is_crowded()), live + 1))
+    }
+
     /// Ends all sessions.
     pub(super) fn close(&mut self, reason: CloseReason) {
         self.places.clear();

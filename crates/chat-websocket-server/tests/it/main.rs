@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what does not work fails the test")]
 
 mod reconcile;
+mod repair;
 mod resume;
 mod rooms;
 mod world;

@@ -1,40 +1,8 @@
-//! Many sessions that come back at once.
+//! Many sessions, or one with many channels, that come back at once.
 
 use chat_test_support::{wait_for, wait_until};
 
-use crate::world::{DEADLINE, Session, World};
-
-/// A session that is replayed to and has not been told yet that this is done.
-struct Returning {
-    session: Session,
-    /// The last event that it got.
-    last: u64,
-    head: u64,
-    subscribed: bool,
-}
-
-impl Returning {
-    /// Takes what waits, and checks that it is what comes next. Returns how many events it was.
-    fn take(&mut self) -> u64 {
-        let before = self.last;
-        let outbox = &self.session.handle.outbox;
-        let frames = outbox.take();
-        for frame in &frames {
-            if frame.contains("\"SUBSCRIBED\"") {
-                assert_eq!(self.last, self.head, "it is told behind the last event");
-                self.subscribed = true;
-                continue;
-            }
-            let (_, rest) = frame.split_once("\"seq\":").unwrap();
-            let seq = rest[..rest.find(',').unwrap()].parse().unwrap();
-            assert_eq!(self.last + 1, seq, "in order, each once");
-            self.last = seq;
-        }
-        outbox.written(frames.len(), frames.iter().map(|frame| frame.len()).sum());
-        assert_eq!(outbox.closed(), None);
-        self.last - before
-    }
-}
+use crate::world::{DEADLINE, Returning, World};
 
 const HOT_SESSIONS: usize = 2_000;
 const HOT_EVENTS: usize = 600;
@@ -56,7 +24,7 @@ async fn thousands_come_back_with_a_handful_of_reads_while_a_room_stays_live() {
         for _ in 0..sessions {
             let session = world.session(world.bob);
             world.join(&session, access, Some(0));
-            returning.push(Returning { session, last: 0, head: access.head.head_seq, subscribed: false });
+            returning.push(Returning::new(session, 0, access.head.head_seq));
         }
     };
     for _ in 0..ROOMS {

@@ -28,7 +28,7 @@ use tempfile::TempDir;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-const AT: Timestamp = Timestamp::from_millis(1_795_338_000_000);
+pub(crate) const AT: Timestamp = Timestamp::from_millis(1_795_338_000_000);
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 pub(crate) const LINGER: Duration = Duration::from_millis(100);
 
@@ -170,6 +170,42 @@ impl World {
         let join =
             Join { session: Arc::clone(&session.handle), request_id: None, position, access, read_at: Instant::now() };
         self.hub.join(channel_id, join).unwrap();
+    }
+}
+
+/// A session to which the events up to `head` are sent.
+pub(crate) struct Returning {
+    pub(crate) session: Session,
+    /// The last event that it got.
+    pub(crate) last: u64,
+    head: u64,
+    pub(crate) subscribed: bool,
+}
+
+impl Returning {
+    pub(crate) fn new(session: Session, last: u64, head: u64) -> Self {
+        Self { session, last, head, subscribed: false }
+    }
+
+    /// Takes what waits, and checks that it is what comes next. Returns how many events it was.
+    pub(crate) fn take(&mut self) -> u64 {
+        let before = self.last;
+        let outbox = &self.session.handle.outbox;
+        let frames = outbox.take();
+        for frame in &frames {
+            if frame.contains("\"SUBSCRIBED\"") {
+                assert_eq!(self.last, self.head, "it is told behind the last event");
+                self.subscribed = true;
+                continue;
+            }
+            let (_, rest) = frame.split_once("\"seq\":").unwrap();
+            let seq = rest[..rest.find(',').unwrap()].parse().unwrap();
+            assert_eq!(self.last + 1, seq, "in order, each once");
+            self.last = seq;
+        }
+        outbox.written(frames.len(), frames.iter().map(|frame| frame.len()).sum());
+        assert_eq!(outbox.closed(), None);
+        self.last - before
     }
 }
 

@@ -1,5 +1,3 @@
-use proptest::prelude::*;
-
 use super::*;
 
 const LIMITS: SequencerLimits = SequencerLimits {
@@ -55,7 +53,8 @@ fn a_hole_is_read_from_the_log_after_the_window() {
     let late = now + LIMITS.reorder_window;
     assert_eq!(sequencer.begin_read(late), Some(1));
     assert_eq!(sequencer.begin_read(late), None, "one read at a time");
-    assert_eq!(sequencer.read_done(vec![event(2), event(3), event(4)], late, &mut ready), 3);
+    let repair = sequencer.read_done(vec![event(2), event(3), event(4)], Some(4), late, &mut ready);
+    assert_eq!(repair, Repair { events: 3, disproved: false });
     assert_eq!(seqs(&ready), [1, 2, 3, 4]);
 }
 
@@ -65,7 +64,7 @@ fn a_lost_last_event_is_found_by_its_head() {
     sequencer.observe_head(2, now);
     assert_eq!(sequencer.read_at(), Some(now + LIMITS.reorder_window));
     assert_eq!(sequencer.begin_read(now + LIMITS.reorder_window), Some(0));
-    sequencer.read_done(vec![event(1), event(2)], now, &mut ready);
+    sequencer.read_done(vec![event(1), event(2)], Some(2), now, &mut ready);
     assert_eq!((seqs(&ready), sequencer.read_at()), (vec![1, 2], None));
 }
 
@@ -96,7 +95,7 @@ fn failed_reads_back_off_and_skip_nothing() {
     assert_eq!(waits[7], LIMITS.max_backoff);
     now = sequencer.read_at().unwrap();
     sequencer.begin_read(now).unwrap();
-    sequencer.read_done(vec![event(1)], now, &mut ready);
+    sequencer.read_done(vec![event(1)], Some(1), now, &mut ready);
     assert_eq!(seqs(&ready), [1]);
 }
 
@@ -106,75 +105,55 @@ fn a_read_that_brings_less_than_is_known_goes_on() {
     sequencer.observe_head(4, now);
     let late = now + LIMITS.reorder_window;
     sequencer.begin_read(late).unwrap();
-    sequencer.read_done(vec![event(1), event(2)], late, &mut ready);
+    sequencer.read_done(vec![event(1), event(2)], None, late, &mut ready);
     assert_eq!(sequencer.begin_read(late), Some(2), "at once: the log has more");
-    sequencer.read_done(Vec::new(), late, &mut ready);
+    sequencer.read_done(Vec::new(), Some(2), late, &mut ready);
     assert_eq!(sequencer.read_at(), Some(late + LIMITS.backoff), "an empty read is not repeated at once");
 }
 
-/// What may happen to a published event on its way, and to a read of the log.
-#[derive(Clone, Debug)]
-enum Fate {
-    Arrives,
-    Lost,
-    Twice,
-    /// Comes after this many others.
-    Late(u8),
+#[test]
+fn what_only_the_bus_claims_is_forgotten_when_the_log_does_not_have_it() {
+    let (mut sequencer, now, mut ready) = (Sequencer::new(5, LIMITS), Instant::now(), Vec::new());
+    assert_eq!(sequencer.offer(event(u64::MAX), now, &mut ready), Verdict::HeldBack);
+    let late = now + LIMITS.reorder_window;
+    assert_eq!(sequencer.begin_read(late), Some(5));
+    assert!(sequencer.read_done(Vec::new(), Some(5), late, &mut ready).disproved);
+    assert_eq!((sequencer.read_at(), sequencer.held_bytes()), (None, 0));
+    sequencer.offer(event(6), late, &mut ready);
+    assert_eq!((seqs(&ready), sequencer.read_at()), (vec![6], None));
 }
 
-fn fate() -> impl Strategy<Value = Fate> {
-    prop_oneof![
-        6 => Just(Fate::Arrives),
-        2 => Just(Fate::Lost),
-        1 => Just(Fate::Twice),
-        2 => (1..20u8).prop_map(Fate::Late),
-    ]
+#[test]
+fn what_is_heard_during_a_read_is_not_disproved_by_it() {
+    let (mut sequencer, now, mut ready) = (Sequencer::new(0, LIMITS), Instant::now(), Vec::new());
+    sequencer.offer(event(1_000), now, &mut ready);
+    let late = now + LIMITS.reorder_window;
+    sequencer.begin_read(late).unwrap();
+    sequencer.offer(event(3), late, &mut ready);
+    assert!(sequencer.read_done(vec![event(1)], Some(1), late, &mut ready).disproved);
+    assert_eq!(sequencer.begin_read(late), Some(1), "2 and 3 may have come after the read");
+    sequencer.read_done(vec![event(2), event(3)], Some(3), late, &mut ready);
+    assert_eq!((seqs(&ready), sequencer.read_at()), (vec![1, 2, 3], None));
 }
 
-proptest! {
-    /// Events are permuted, dropped, repeated and delayed, reads fail or bring a part: each event is delivered exactly
-    /// once, in order, and the memory for held ones stays bounded.
-    #[test]
-    fn exactly_once_in_order(
-        fates in prop::collection::vec(fate(), 1..80),
-        reads in prop::collection::vec(prop::option::of(1..10usize), 1..30),
-        step_ms in 1..80u64,
-    ) {
-        let head = fates.len() as u64;
-        let mut arrivals: Vec<(usize, u64)> = Vec::new();
-        for (at, fate) in fates.iter().enumerate() {
-            let seq = at as u64 + 1;
-            match fate {
-                Fate::Arrives => arrivals.push((at, seq)),
-                Fate::Lost => {}
-                Fate::Twice => arrivals.extend([(at, seq), (at + 3, seq)]),
-                Fate::Late(by) => arrivals.push((at + usize::from(*by), seq)),
-            }
-        }
-        arrivals.sort();
-
-        let (mut sequencer, mut now, mut ready) = (Sequencer::new(0, LIMITS), Instant::now(), Vec::new());
-        let mut reads = reads.into_iter();
-        let mut read_if_due = |sequencer: &mut Sequencer, now: Instant, ready: &mut Vec<RoomEvent>| {
-            let Some(after) = sequencer.begin_read(now) else { return };
-            match reads.next() {
-                Some(None) => sequencer.read_failed(now),
-                Some(Some(limit)) => { sequencer.read_done((after + 1..=head).take(limit).map(event).collect(), now, ready); }
-                None => { sequencer.read_done((after + 1..=head).map(event).collect(), now, ready); }
-            }
-        };
-        for (_, seq) in arrivals {
-            sequencer.offer(event(seq), now, &mut ready);
-            prop_assert!(sequencer.held.len() <= LIMITS.held_events);
-            now += Duration::from_millis(step_ms);
-            read_if_due(&mut sequencer, now, &mut ready);
-        }
-        sequencer.observe_head(head, now);
-        while let Some(at) = sequencer.read_at() {
-            now = now.max(at);
-            read_if_due(&mut sequencer, now, &mut ready);
-        }
-        prop_assert_eq!(seqs(&ready), (1..=head).collect::<Vec<_>>());
-        prop_assert_eq!(sequencer.held_bytes, 0);
-    }
+#[test]
+fn what_storage_claims_is_waited_for() {
+    let (mut sequencer, now, mut ready) = (Sequencer::new(0, LIMITS), Instant::now(), Vec::new());
+    sequencer.observe_head(1, now);
+    let late = now + LIMITS.reorder_window;
+    sequencer.begin_read(late).unwrap();
+    assert!(!sequencer.read_done(Vec::new(), Some(0), late, &mut ready).disproved);
+    assert_eq!(sequencer.read_at(), Some(late + LIMITS.backoff));
 }
+
+#[test]
+fn what_is_forgotten_to_make_room_is_read() {
+    let (mut sequencer, now, mut ready) = (Sequencer::new(0, LIMITS), Instant::now(), Vec::new());
+    sequencer.offer(event(2), now, &mut ready);
+    sequencer.forget_held();
+    assert_eq!(sequencer.held_bytes(), 0);
+    sequencer.offer(event(1), now, &mut ready);
+    assert_eq!(sequencer.begin_read(now + LIMITS.reorder_window), Some(1));
+}
+
+mod properties;
