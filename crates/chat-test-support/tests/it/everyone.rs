@@ -1,14 +1,11 @@
 //! The promise, end to end: everyone hears everything, once and in order.
 
-mod listener;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use chat_domain::{ChannelId, MessageId};
-use chat_test_support::http_api::HttpApi;
 use chat_test_support::proxy::TcpProxy;
 use chat_test_support::system::{Storage, System, TestUser};
 use chat_test_support::wait_until;
@@ -17,7 +14,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use rstest::rstest;
 use tokio::task::JoinSet;
 
-use listener::Listener;
+use crate::listener::{Listener, read_log};
 
 const USERS: usize = 50;
 const CHANNELS: usize = 20;
@@ -165,23 +162,4 @@ async fn trouble(system: &mut System, proxy: &TcpProxy, sent: &AtomicUsize) {
     proxy.mend();
     reached(MESSAGES * 8 / 10).await;
     proxy.reset_connections();
-}
-
-/// The channel's log: each `seq`, with the message if it is one.
-async fn read_log(api: &HttpApi, channel: ChannelId) -> Vec<(u64, Option<MessageId>)> {
-    const PAGE: usize = 100;
-    let mut log = Vec::new();
-    loop {
-        let after = log.len() as u64;
-        let page = api.events(channel, after, PAGE).await;
-        let last = page.len() < PAGE;
-        for event in page {
-            let seq = event["seq"].as_u64().expect("an event has a seq");
-            assert_eq!(seq, log.len() as u64 + 1, "the log has no hole");
-            log.push((seq, event["messageId"].as_str().map(|id| id.parse().unwrap())));
-        }
-        if last {
-            return log;
-        }
-    }
 }

@@ -68,7 +68,10 @@ async fn send<'a>(servers: &mut impl Iterator<Item = &'a HttpApi>, channel: Chan
                 let message = answer.body["messageId"].as_str().unwrap().parse().unwrap();
                 return Acknowledged { message, at: Instant::now() };
             }
-            Ok(Ok(answer)) => assert_eq!(answer.status, 503, "{}", answer.body),
+            Ok(Ok(answer)) => {
+                assert_eq!(answer.status, 503, "{}", answer.body);
+                assert!(answer.headers.contains_key("retry-after"), "{:?}", answer.headers);
+            }
             Ok(Err(_)) | Err(_) => {}
         }
         tokio::time::sleep(RETRY_INTERVAL).await;
