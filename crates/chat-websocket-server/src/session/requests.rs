@@ -28,13 +28,19 @@ use crate::{
 /// Sessions that are sent away come back within this time, not all at once.
 const RETURN_WINDOW: Duration = Duration::from_secs(1);
 
-/// A token that never ends is looked at again after this long.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 3_600);
+/// A token that never ends is looked at again after this long: a year, in milliseconds.
+const LONGEST: i64 = 365 * 24 * 3_600 * 1_000;
 
-/// When the token expires, on the clock that timers go by.
+/// When the session ends unless its token is renewed.
+fn ends_at(principal: &Principal, now: Timestamp) -> Timestamp {
+    Timestamp::from_millis(principal.expires_at.as_millis().min(now.as_millis() + LONGEST))
+}
+
+/// The same on the clock that timers go by.
 pub(super) fn expiry(principal: &Principal, clock: &dyn Clock) -> Instant {
-    let left = principal.expires_at.as_millis().saturating_sub(clock.now().as_millis());
-    Instant::now() + Duration::from_millis(u64::try_from(left).unwrap_or(0)).min(LONGEST)
+    let now = clock.now();
+    let left = ends_at(principal, now).as_millis().saturating_sub(now.as_millis());
+    Instant::now() + Duration::from_millis(u64::try_from(left).unwrap_or(0))
 }
 
 impl Session {
@@ -81,7 +87,7 @@ impl Session {
             instance_id: self.context.instance_id,
             heartbeat_ms: u64::try_from(limits.heartbeat.as_millis()).unwrap_or(u64::MAX),
             max_frame_bytes: limits.frame_bytes,
-            expires_at: Timestamp::from_millis(self.principal.expires_at.as_millis()),
+            expires_at: ends_at(&self.principal, self.context.clock.now()),
         });
     }
 

@@ -5,8 +5,8 @@ use chat_test_support::{wait_for, wait_until};
 use crate::world::{DEADLINE, Returning, World};
 
 const HOT_SESSIONS: usize = 2_000;
-const HOT_EVENTS: usize = 600;
-const ROOMS: usize = 300;
+const HOT_EVENTS: usize = 500;
+const ROOMS: usize = 200;
 const ROOM_SESSIONS: usize = 2;
 const ROOM_EVENTS: usize = 140;
 
