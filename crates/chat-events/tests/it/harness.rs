@@ -36,6 +36,35 @@ pub(crate) enum Redis {
     Cluster(RedisCluster),
 }
 
+impl Redis {
+    pub(crate) async fn start(kind: Kind) -> Self {
+        match kind {
+            Kind::Memory => Self::None,
+            Kind::Redis => Self::One(RedisServer::start().await),
+            Kind::Sentinel => Self::Sentinels(RedisSentinels::start().await),
+            Kind::Cluster => Self::Cluster(RedisCluster::start().await),
+        }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        match self {
+            Self::None => panic!("the bus in memory has no URL"),
+            Self::One(server) => server.url(),
+            Self::Sentinels(sentinels) => sentinels.url(),
+            Self::Cluster(cluster) => cluster.url(),
+        }
+    }
+
+    pub(crate) fn servers(&self) -> &[RedisServer] {
+        match self {
+            Self::None => &[],
+            Self::One(server) => std::slice::from_ref(server),
+            Self::Sentinels(sentinels) => sentinels.servers(),
+            Self::Cluster(cluster) => cluster.nodes(),
+        }
+    }
+}
+
 /// A bus with one publisher and one subscriber.
 pub(crate) struct Bus {
     pub(crate) publisher: Arc<dyn Publisher>,
@@ -43,7 +72,7 @@ pub(crate) struct Bus {
     pub(crate) heard: mpsc::Receiver<Delivery>,
     /// Interruptions that were taken on the way to something else.
     told: Vec<Interruption>,
-    redis: Redis,
+    pub(crate) redis: Redis,
     stop: CancellationToken,
 }
 
@@ -51,9 +80,7 @@ impl Bus {
     pub(crate) async fn start(kind: Kind) -> Self {
         match kind {
             Kind::Memory => Self::memory(),
-            Kind::Redis => Self::redis(16_384, |_| {}).await,
-            Kind::Sentinel => Self::sentinel().await,
-            Kind::Cluster => Self::cluster().await,
+            _ => Self::over(Redis::start(kind).await, 16_384, |_| {}).await,
         }
     }
 
@@ -66,21 +93,22 @@ impl Bus {
 
     /// `first` sees every delivery on the reading task, before it is queued.
     pub(crate) async fn redis(receive_buffer: usize, first: impl Fn(&Delivery) + Send + Sync + 'static) -> Self {
-        let server = RedisServer::start().await;
-        Self::connect(&server.url(), Redis::One(server), receive_buffer, first).await
+        Self::over(Redis::start(Kind::Redis).await, receive_buffer, first).await
     }
 
     pub(crate) async fn sentinel() -> Self {
-        let sentinels = RedisSentinels::start().await;
-        Self::connect(&sentinels.url(), Redis::Sentinels(sentinels), 16_384, |_| {}).await
+        Self::start(Kind::Sentinel).await
     }
 
     pub(crate) async fn cluster() -> Self {
-        let cluster = RedisCluster::start().await;
-        Self::connect(&cluster.url(), Redis::Cluster(cluster), 16_384, |_| {}).await
+        Self::start(Kind::Cluster).await
     }
 
-    async fn connect(
+    async fn over(redis: Redis, receive_buffer: usize, first: impl Fn(&Delivery) + Send + Sync + 'static) -> Self {
+        Self::connect(&redis.url(), redis, receive_buffer, first).await
+    }
+
+    pub(crate) async fn connect(
         url: &str,
         redis: Redis,
         receive_buffer: usize,
@@ -112,6 +140,18 @@ impl Bus {
     pub(crate) fn nodes(&mut self) -> &mut RedisCluster {
         let Redis::Cluster(cluster) = &mut self.redis else { panic!("this bus has no Cluster") };
         cluster
+    }
+
+    /// Another topic on the same server: what is published to both is heard in that order.
+    pub(crate) async fn neighbour_of(&self, topic: Topic) -> Topic {
+        let Redis::Cluster(cluster) = &self.redis else { return room(1_000_000) };
+        let server = cluster.owner_of(&topic.to_string()).await;
+        for n in 1_000_000.. {
+            if cluster.owner_of(&room(n).to_string()).await == server {
+                return room(n);
+            }
+        }
+        unreachable!("each node has some of the topics")
     }
 
     pub(crate) async fn until_reachable(&self) {

@@ -6,4 +6,5 @@ mod cluster;
 mod contract;
 mod harness;
 mod interruptions;
+mod rights;
 mod sentinel;
