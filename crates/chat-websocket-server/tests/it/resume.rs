@@ -5,7 +5,7 @@ use chat_test_support::{wait_for, wait_until};
 use crate::world::{DEADLINE, Returning, World};
 
 const HOT_SESSIONS: usize = 2_000;
-const HOT_EVENTS: usize = 500;
+const HOT_EVENTS: usize = 600;
 const ROOMS: usize = 200;
 const ROOM_SESSIONS: usize = 2;
 const ROOM_EVENTS: usize = 140;
@@ -46,7 +46,7 @@ async fn thousands_come_back_with_a_handful_of_reads_while_a_room_stays_live() {
     }
 
     assert_eq!(events, (HOT_SESSIONS * HOT_EVENTS + ROOMS * ROOM_SESSIONS * ROOM_EVENTS) as u64);
-    assert!(live_events >= 4, "a replay takes several turns: {live_events}");
+    assert!(live_events >= 3, "a replay takes several turns: {live_events}");
     let pages = HOT_EVENTS.div_ceil(128) + ROOMS * ROOM_EVENTS.div_ceil(128);
     assert_eq!(world.metrics.page_reads.get(), pages as u64, "each page once");
     assert!(world.metrics.page_hits.get() >= (HOT_SESSIONS * HOT_EVENTS / 128) as u64);
