@@ -21,6 +21,7 @@ mod catch_up;
 mod demo;
 mod departures;
 mod everyone;
+mod faults;
 mod frames;
 mod javascript;
 mod lost;
