@@ -149,7 +149,7 @@ impl Default for LimitsConfig {
 impl LimitsConfig {
     fn check(&self) -> Result<(), ConfigError> {
         at_least("frame_bytes", self.frame_bytes, 256)?;
-        // A replay waits until half of the outbox is free, and then adds a page of events.
+        // Replays fill half of the outbox at most, and a turn of a room takes up to a quarter.
         at_least("outbox_frames", self.outbox_frames, 1_024)?;
         at_least("outbox_bytes", self.outbox_bytes, 1024 * 1024)?;
         at_least("connections", self.connections, 1)?;

@@ -360,6 +360,8 @@ impl OpenRoom {
             self.turn.give_way(&self.subscribers).await;
         }
         ready.clear();
+        // After a burst the memory goes back: thousands of rooms would keep it.
+        ready.shrink_to(turn::FRAMES);
         self.ready = ready;
     }
 
