@@ -8,6 +8,9 @@ use chat_domain::{
     ports::{Appended, ChannelView, Storage},
 };
 use common_auth::{AuthConfig, TokenVerifier};
+use common_server::Scope;
+use tokio::sync::oneshot;
+use tracing::Instrument;
 
 use crate::{
     accounts::Accounts, appender::Appender, config::DemoConfig, error::ApiError, extract::Caller,
@@ -23,11 +26,31 @@ pub(crate) struct App {
     pub(crate) limits: Arc<RequestLimits>,
     pub(crate) appender: Appender,
     pub(crate) outbox: Outbox,
+    pub(crate) scope: Scope,
     pub(crate) auth: AuthConfig,
     pub(crate) demo: DemoConfig,
 }
 
 impl App {
+    /// Does work that must not stop half-way, such as between a commit and the signal that tells of it: it goes on when the
+    /// caller hangs up or has waited too long, and shut-down waits for it.
+    pub(crate) async fn to_the_end<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, ApiError>> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let (answer, answered) = oneshot::channel();
+        let task = async move {
+            // The caller may have gone away.
+            let _ = answer.send(work.await);
+        };
+        self.scope.spawn("request", task.in_current_span());
+        // Without an answer it was dropped at the end of shut-down, or it panicked, which the scope has logged.
+        let stopping = self.scope.stopping();
+        answered
+            .await
+            .unwrap_or_else(|_| Err(if stopping.is_cancelled() { ApiError::ShuttingDown } else { ApiError::Internal }))
+    }
+
     /// Has an action of the caller committed and published.
     pub(crate) async fn append(&self, caller: &Caller, action: Action) -> Result<Appended, ApiError> {
         let at = self.clock.now();

@@ -26,8 +26,6 @@ use tokio::{
 /// How long the start waits for Redis, so that what is sent first is published too. Then it goes on without.
 const REDIS_PATIENCE: Duration = Duration::from_secs(2);
 const REDIS_POLL: Duration = Duration::from_millis(10);
-/// How long the backends may take to close.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Clients that come back with a place in the log as it was before are sent RESET.
 const RENEW_EPOCHS: Task = Task {
     flag: "renew-epochs",
@@ -76,9 +74,7 @@ async fn run(config: &Config, logs: LogHandle) -> Result<ExitCode, Box<dyn Error
     tracing::info!(http.address = %http, management.address = %probes, "ready");
 
     let code = lifecycle.run_to_end().await;
-    if timeout(CLOSE_TIMEOUT, backends.close()).await.is_err() {
-        tracing::warn!("storage or Redis did not close in time");
-    }
+    backends.close().await;
     Ok(code)
 }
 

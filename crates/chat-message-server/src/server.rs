@@ -19,6 +19,9 @@ use crate::{
 /// How often users that ask no more are forgotten by the rate limit.
 const FORGET_INTERVAL: Duration = Duration::from_secs(10);
 
+/// How long the backends may take to close.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// What the server is built on. Whoever opened it closes it.
 #[derive(Clone)]
 pub struct Backends {
@@ -55,10 +58,12 @@ impl Backends {
             })
     }
 
-    /// Gives connections back, after the lifecycle ended.
+    /// Gives connections back, after the lifecycle ended. A store or bus that does not answer is left behind after 2 s.
     pub async fn close(&self) {
-        self.publisher.close().await;
-        self.storage.close().await;
+        let close = async { tokio::join!(self.publisher.close(), self.storage.close()) };
+        if tokio::time::timeout(CLOSE_TIMEOUT, close).await.is_err() {
+            tracing::warn!("storage or Redis did not close in time");
+        }
     }
 }
 
@@ -92,6 +97,7 @@ pub fn serve(
         limits: limits.clone(),
         appender,
         outbox,
+        scope: lifecycle.work().clone(),
         auth: config.auth.clone(),
         demo: config.demo.clone(),
     });

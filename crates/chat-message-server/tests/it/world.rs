@@ -1,6 +1,7 @@
 //! A server of its own for each test, and short words for what the tests do with it.
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -19,6 +20,7 @@ use chat_storage::DatabaseConfig;
 use chat_test_support::{
     http_api::{Answer, HttpApi},
     postgres::Database,
+    proxy::TcpProxy,
     redis::RedisServer,
     tokens, wait_for, wait_until,
 };
@@ -30,6 +32,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
 pub(crate) const SECRET: &str = "a secret that only the tests of this crate know";
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
@@ -66,7 +69,6 @@ impl World {
     }
 
     pub(crate) async fn with(kind: Kind, configure: impl FnOnce(&mut Config)) -> Self {
-        let redis = RedisServer::start().await;
         let (place, database_url) = match kind {
             Kind::Sqlite => {
                 let folder = tempfile::tempdir().unwrap();
@@ -79,12 +81,18 @@ impl World {
                 (Place::Database(database), url)
             }
         };
+        Self::on(place, database_url, configure).await
+    }
+
+    async fn on(place: Place, database_url: String, configure: impl FnOnce(&mut Config)) -> Self {
+        let redis = RedisServer::start().await;
         let mut config = Config::default();
         config.auth.secret = SECRET.into();
         config.limits.requests_per_second = 0;
         config.database =
             DatabaseConfig { url: database_url.clone().into(), max_connections: 6, ..DatabaseConfig::default() };
         config.redis.url = redis.url().into();
+        config.process.drain = DEADLINE;
         configure(&mut config);
 
         let publisher = Arc::new(RedisPublisher::connect(&config.redis).unwrap());
@@ -93,9 +101,20 @@ impl World {
         wait_until("the publisher is connected", DEADLINE, async || backends.publisher.ping().await.is_ok()).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
-        let (lifecycle, mut registry) = (Lifecycle::new(DEADLINE), Registry::default());
+        let (lifecycle, mut registry) = (Lifecycle::new(config.process.drain), Registry::default());
         serve(listener, &config, &backends, &mut registry, &lifecycle).unwrap();
         Self { base, redis, database_url, lifecycle, backends, registry, place }
+    }
+
+    /// On PostgreSQL, with a network between that can be broken.
+    pub(crate) async fn behind_proxy(configure: impl FnOnce(&mut Config)) -> (Self, TcpProxy) {
+        let database = Database::create().await;
+        let mut url: Url = database.url().parse().unwrap();
+        let proxy = TcpProxy::start(url.socket_addrs(|| None).unwrap()[0]).await;
+        url.set_ip_host(proxy.address().ip()).unwrap();
+        url.set_port(Some(proxy.address().port())).unwrap();
+        let world = Self::on(Place::Database(database), url.into(), configure).await;
+        (world, proxy)
     }
 
     /// The API as the development user of this name calls it.
@@ -114,6 +133,13 @@ impl World {
 
     pub(crate) fn anonymous(&self, method: Method, path: &str) -> RequestBuilder {
         reqwest::Client::new().request(method, format!("{}{path}", self.base))
+    }
+
+    /// The value of a counter.
+    pub(crate) fn counter(&self, name: &str) -> u64 {
+        let metrics = self.metrics();
+        let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.expect("the counter is there").parse().unwrap()
     }
 
     /// Hears a topic on the real Redis, from now on.
@@ -145,6 +171,19 @@ impl World {
             Place::Database(database) => database.cut_connections().await,
             Place::File { .. } => panic!("this test is for PostgreSQL"),
         }
+    }
+
+    /// The ids of all messages of a channel, read past the server, which may have ended.
+    pub(crate) async fn logged(&self, channel: ChannelId) -> BTreeSet<String> {
+        let url = match &self.place {
+            Place::Database(database) => database.url(),
+            Place::File { .. } => self.database_url.clone(),
+        };
+        let storage = chat_storage::open(&DatabaseConfig { url: url.into(), ..Default::default() }).await.unwrap();
+        let events = storage.replay(channel, 0, u32::MAX).await.unwrap();
+        storage.close().await;
+        let id = |body: &Bytes| serde_json::from_slice::<Value>(body).unwrap()["messageId"].as_str().map(str::to_owned);
+        events.iter().filter_map(|event| id(&event.body)).collect()
     }
 
     /// All metrics as text.
@@ -185,6 +224,17 @@ impl Ear {
             (heard.len() >= count).then(|| heard.clone())
         });
         all.await.into_iter().map(|payload| String::from_utf8(payload.to_vec()).unwrap()).collect()
+    }
+}
+
+impl Ear {
+    /// Waits until something with this text is heard.
+    pub(crate) async fn heard(&self, text: &str) {
+        wait_until(text, DEADLINE, async || {
+            let heard = self.heard.lock().unwrap();
+            heard.iter().any(|payload| String::from_utf8_lossy(payload).contains(text))
+        })
+        .await;
     }
 }
 

@@ -45,10 +45,16 @@ pub(crate) async fn change_user(
 ) -> Result<Json<ManagedUser>, ApiError> {
     caller.must_be_admin()?;
     caller.may_write()?;
-    let changed = app.storage.change_status(id, status, app.clock.now()).await;
-    // Also after a failure: it may have been done.
-    app.accounts.forget(id);
-    let user = changed?;
-    app.outbox.signal(&UserSignal::UserStatusChanged { user_id: id, status: user.status });
-    Ok(Json(user.into()))
+    let work = {
+        let app = app.clone();
+        async move {
+            let changed = app.storage.change_status(id, status, app.clock.now()).await;
+            // Also after a failure: it may have been done.
+            app.accounts.forget(id);
+            let user = changed?;
+            app.outbox.signal(&UserSignal::UserStatusChanged { user_id: id, status: user.status });
+            Ok(user)
+        }
+    };
+    Ok(Json(app.to_the_end(work).await?.into()))
 }

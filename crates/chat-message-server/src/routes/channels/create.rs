@@ -8,7 +8,10 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use chat_domain::{Channel, ChannelDetails, ChannelId, ChannelType, UserId, Violation, limits, ports::NewChannel};
+use chat_domain::{
+    Channel, ChannelDetails, ChannelId, ChannelType, UserId, Violation, limits,
+    ports::{Created, NewChannel},
+};
 use chat_events::UserSignal;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -70,18 +73,25 @@ pub(crate) async fn create(
 
     let now = app.clock.now();
     let channel = Channel::new(ChannelId::new(now), channel_type, details, caller.id(), now);
-    let created = app.storage.create(NewChannel { channel, creator: caller.id(), others: others.clone() }).await?;
+    let new = NewChannel { channel, creator: caller.id(), others };
+    let created = app.to_the_end(make(app.clone(), new)).await?;
     let channel_id = created.channel.id;
-    if !created.existed {
-        for user_id in std::iter::once(caller.id()).chain(others) {
-            app.outbox.signal(&UserSignal::ChannelAdded { user_id, channel_id });
-        }
-    }
 
     let view = app.channel(&caller, channel_id).await?;
     let status = if created.existed { StatusCode::OK } else { StatusCode::CREATED };
     let location = location(format_args!("/api/v1/channels/{channel_id}"));
     Ok((status, location, Json(ChannelView::from(view))).into_response())
+}
+
+async fn make(app: Arc<App>, new: NewChannel) -> Result<Created, ApiError> {
+    let members: Vec<_> = std::iter::once(new.creator).chain(new.others.iter().copied()).collect();
+    let created = app.storage.create(new).await?;
+    if !created.existed {
+        for user_id in members {
+            app.outbox.signal(&UserSignal::ChannelAdded { user_id, channel_id: created.channel.id });
+        }
+    }
+    Ok(created)
 }
 
 /// Each of the other members once.
