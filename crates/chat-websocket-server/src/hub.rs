@@ -1,13 +1,6 @@
 //! Everything that is live in this instance: its open rooms and its users' sessions, and the way from the bus to them.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use chat_domain::{ChannelId, UserId, ports::Head};
@@ -32,12 +25,23 @@ use crate::{
     session::SessionHandle,
 };
 
+/// After a loss publishers come back within this time of the instances: theirs is the same server, and they try about
+/// every second.
+const PUBLISHERS_RETURN: Duration = Duration::from_secs(3);
+
+/// Does the bus deliver?
+#[derive(Clone, Copy, Debug)]
+enum Bus {
+    Lost,
+    HeardSince(Instant),
+}
+
 /// The rooms and users that the bus delivers to.
 pub struct Directory {
     rooms: DashMap<ChannelId, Arc<RoomHandle>>,
     users: DashMap<UserId, UserSessions>,
     /// Until the bus says otherwise, nothing is heard.
-    bus_lost: AtomicBool,
+    bus: Mutex<Bus>,
     /// When something for any room was last lost.
     doubted_at: Mutex<Option<Instant>>,
     /// Asks for a comparison of heads with the log, of the rooms that are due.
@@ -57,7 +61,7 @@ impl Default for Directory {
         Self {
             rooms: DashMap::new(),
             users: DashMap::new(),
-            bus_lost: AtomicBool::new(true),
+            bus: Mutex::new(Bus::Lost),
             doubted_at: Mutex::default(),
             compare_heads: Arc::default(),
         }
@@ -85,8 +89,8 @@ impl Directory {
                 metrics.interruptions.inc();
                 *self.doubted_at.lock() = Some(Instant::now());
                 match interruption {
-                    Interruption::Lost => self.bus_lost.store(true, Ordering::Relaxed),
-                    Interruption::Restored => self.bus_lost.store(false, Ordering::Relaxed),
+                    Interruption::Lost => *self.bus.lock() = Bus::Lost,
+                    Interruption::Restored => *self.bus.lock() = Bus::HeardSince(Instant::now()),
                     Interruption::Overrun(_) => {}
                 }
                 self.compare_heads.notify_one();
@@ -94,9 +98,12 @@ impl Directory {
         }
     }
 
-    /// Is the bus known to be away?
-    pub fn bus_lost(&self) -> bool {
-        self.bus_lost.load(Ordering::Relaxed)
+    /// Is the bus away, or back so lately that publishers may still be on their way to it?
+    pub fn bus_in_doubt(&self, now: Instant) -> bool {
+        match *self.bus.lock() {
+            Bus::Lost => true,
+            Bus::HeardSince(since) => now < since + PUBLISHERS_RETURN,
+        }
     }
 
     /// The open rooms, with the way to each.
@@ -256,5 +263,21 @@ struct Listed {
 impl Drop for Listed {
     fn drop(&mut self) {
         self.directory.rooms.remove_if(&self.channel_id, |_, room| Arc::ptr_eq(room, &self.handle));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bus_is_in_doubt_until_publishers_had_time_to_return() {
+        let (directory, metrics) = (Directory::default(), Metrics::default());
+        assert!(directory.bus_in_doubt(Instant::now()), "nothing was heard yet");
+        directory.deliver(Delivery::Interrupted(Interruption::Restored), &metrics);
+        assert!(directory.bus_in_doubt(Instant::now()));
+        assert!(!directory.bus_in_doubt(Instant::now() + PUBLISHERS_RETURN));
+        directory.deliver(Delivery::Interrupted(Interruption::Lost), &metrics);
+        assert!(directory.bus_in_doubt(Instant::now() + PUBLISHERS_RETURN));
     }
 }

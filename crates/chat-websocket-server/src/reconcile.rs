@@ -36,7 +36,7 @@ const SHORTEST: Duration = Duration::from_millis(50);
 pub struct ReconcileLimits {
     /// While the bus lives.
     pub interval: Duration,
-    /// While the bus is known to be away.
+    /// While the bus is known to be away, and for a moment after its return.
     pub interval_without_bus: Duration,
 }
 
@@ -55,8 +55,8 @@ impl Pace {
     const HOLDS: f64 = 0.6;
 
     /// `at` is where in [`Self::PASSES`] the wait lies, from 0 to 1.
-    fn new(limits: ReconcileLimits, bus_lost: bool, at: f64) -> Self {
-        if bus_lost {
+    fn new(limits: ReconcileLimits, bus_in_doubt: bool, at: f64) -> Self {
+        if bus_in_doubt {
             // Nothing is heard: each pass is the only source of news for each room.
             return Self { wait: limits.interval_without_bus.mul_f64(0.75 + at / 2.0), age: Duration::ZERO };
         }
@@ -68,7 +68,7 @@ impl Pace {
 /// Compares heads for as long as it is polled: at each pass, and whenever the directory asks for it.
 pub async fn run(directory: Arc<Directory>, storage: Arc<dyn Storage>, metrics: Arc<Metrics>, limits: ReconcileLimits) {
     loop {
-        let pace = Pace::new(limits, directory.bus_lost(), rand::rng().random());
+        let pace = Pace::new(limits, directory.bus_in_doubt(Instant::now()), rand::rng().random());
         let started = Instant::now();
         tokio::select! {
             () = sleep(pace.wait) => {}
