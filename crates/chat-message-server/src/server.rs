@@ -19,6 +19,10 @@ use crate::{
 /// How often users that ask no more are forgotten by the rate limit.
 const FORGET_INTERVAL: Duration = Duration::from_secs(10);
 
+/// How long Redis may take to answer a look at its health: less than a check may take, because one that takes too long
+/// means down, and without Redis this server is only slower.
+const REDIS_CHECK_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// How long the backends may take to close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -50,9 +54,10 @@ impl Backends {
             .component("redis", move || {
                 let publisher = publisher.clone();
                 async move {
-                    match publisher.ping().await {
-                        Ok(()) => ComponentHealth::up(),
-                        Err(error) => ComponentHealth::degraded(error.to_string()),
+                    match tokio::time::timeout(REDIS_CHECK_TIMEOUT, publisher.ping()).await {
+                        Ok(Ok(())) => ComponentHealth::up(),
+                        Ok(Err(error)) => ComponentHealth::degraded(error.to_string()),
+                        Err(_) => ComponentHealth::degraded("no answer in time"),
                     }
                 }
             })

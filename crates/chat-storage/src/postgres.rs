@@ -55,6 +55,8 @@ const KEEPALIVE: [(&str, &str); 4] = [
 #[derive(Debug)]
 pub(crate) struct PostgresStorage {
     primary: PgPool,
+    /// For sending: however many read, a batch finds a connection.
+    appends: PgPool,
     /// For what may lag: older history, lists and members. The primary itself where there is no replica.
     lagging: PgPool,
     limit: Duration,
@@ -64,17 +66,19 @@ impl PostgresStorage {
     /// Connects and migrates.
     pub(crate) async fn open(config: &DatabaseConfig) -> Result<Self, OpenError> {
         migrate(connect(config, &config.url).await?, &config.url).await?;
-        let primary = pool(config, &config.url)?;
+        let of_appends = connections_of_appends(config.max_connections);
+        let primary = pool(config, &config.url, config.max_connections - of_appends)?;
+        let appends = if of_appends == 0 { primary.clone() } else { pool(config, &config.url, of_appends)? };
         let lagging = match &config.replica_url {
             None => primary.clone(),
             Some(url) => {
                 // A wrong address is found out now, not when the first list is asked for.
                 let probe = connect(config, url).await?;
                 probe.close().await.map_err(|source| unreachable(url, source))?;
-                pool(config, url)?
+                pool(config, url, config.max_connections)?
             }
         };
-        Ok(Self { primary, lagging, limit: config.call_timeout() })
+        Ok(Self { primary, appends, lagging, limit: config.call_timeout() })
     }
 }
 
@@ -92,14 +96,20 @@ async fn migrate(mut connection: PgConnection, url: &SecretString) -> Result<(),
     connection.close().await.map_err(|source| unreachable(url, source))
 }
 
-fn pool(config: &DatabaseConfig, url: &SecretString) -> Result<PgPool, OpenError> {
+/// A quarter is for sending, opened when it is needed: batches go one after the other, but a connection that broke may take
+/// its time to be noticed. With one connection in all there is none to spare.
+fn connections_of_appends(max_connections: u32) -> u32 {
+    (max_connections / 4).max(1).min(max_connections.saturating_sub(1))
+}
+
+fn pool(config: &DatabaseConfig, url: &SecretString, connections: u32) -> Result<PgPool, OpenError> {
     let statement_timeout = config.statement_timeout.as_millis().max(1).to_string();
     let options = options(url)?.options([
         ("statement_timeout", statement_timeout.as_str()),
         ("lock_timeout", LOCK_TIMEOUT),
         ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_TIMEOUT),
     ]);
-    let pool = PgPoolOptions::new().max_connections(config.max_connections).acquire_timeout(config.acquire_timeout);
+    let pool = PgPoolOptions::new().max_connections(connections).acquire_timeout(config.acquire_timeout);
     Ok(pool.connect_lazy_with(options))
 }
 
@@ -126,15 +136,14 @@ impl Storage for PostgresStorage {
     }
 
     async fn close(&self) {
-        self.lagging.close().await;
-        self.primary.close().await;
+        tokio::join!(self.lagging.close(), self.appends.close(), self.primary.close());
     }
 }
 
 #[async_trait]
 impl ChannelLog for PostgresStorage {
     async fn append(&self, commands: Vec<Command>) -> Result<Vec<Result<Appended, Refusal>>, StorageError> {
-        let append = with_retries(|| append::append(&self.primary, commands.clone()));
+        let append = with_retries(|| append::append(&self.appends, commands.clone()));
         bounded("append", self.limit, append).await
     }
 
@@ -247,6 +256,27 @@ mod tests {
     use super::*;
 
     const AT: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+    #[test]
+    fn connections_are_shared_out() {
+        let shared = [1, 2, 4, 6, 16].map(connections_of_appends);
+        assert_eq!(shared, [0, 1, 1, 1, 4]);
+    }
+
+    #[tokio::test]
+    async fn readers_that_hold_all_they_may_do_not_hold_up_a_batch() {
+        let database = Database::create().await;
+        let acquire_timeout = Duration::from_millis(300);
+        let config =
+            DatabaseConfig { url: database.url().into(), max_connections: 4, acquire_timeout, ..Default::default() };
+        let store = PostgresStorage::open(&config).await.unwrap();
+        let mut readers = Vec::new();
+        for _ in 0..3 {
+            readers.push(store.primary.acquire().await.unwrap());
+        }
+        assert!(matches!(store.heads(&[]).await, Err(StorageError::Unavailable { .. })));
+        assert!(store.append(Vec::new()).await.unwrap().is_empty());
+    }
 
     #[tokio::test]
     async fn a_process_that_stalls_in_a_transaction_holds_up_others_for_a_moment_only() {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use chat_test_support::wait_until;
 use reqwest::Method;
 use sqlx::{Connection, Executor, SqliteConnection};
+use tokio::time::Instant;
 
 use crate::world::{DEADLINE, Kind, World, get, refused, text};
 
@@ -99,6 +100,45 @@ async fn a_broken_database_connection_mends_itself() {
         let answer = alice.call(Method::POST, MESSAGES, Some(text(channel, "x"))).await;
         assert!(matches!(answer.status.as_u16(), 201 | 503), "{}", answer.body);
         answer.status.as_u16() == 201
+    })
+    .await;
+}
+
+/// A database that does not answer at all, behind connections that stay open: every request is answered in a bounded time,
+/// and when the database is back, so is the server.
+#[tokio::test]
+async fn a_store_that_hangs_is_503_for_all_within_the_time_of_a_request() {
+    const LONGEST: Duration = Duration::from_secs(2);
+    let (world, to_storage) = World::behind_proxy(|config| config.http.request_timeout = LONGEST).await;
+    let alice = world.user("alice");
+    let channel = alice.create_channel("PUBLIC", "room", &[]).await;
+    let message = alice.send(channel, "x").await;
+    to_storage.stall();
+
+    let path = |rest: &str| format!("/api/v1/channels/{channel}{rest}");
+    let requests = [
+        (Method::POST, MESSAGES.to_owned(), Some(text(channel, "x"))),
+        (Method::POST, "/api/v1/channels".to_owned(), Some(serde_json::json!({"type": "PUBLIC", "name": "other"}))),
+        (Method::PATCH, path(""), Some(serde_json::json!({"name": "new"}))),
+        (Method::GET, path(""), None),
+        (Method::GET, path("/messages"), None),
+        (Method::GET, path("/events"), None),
+        (Method::GET, format!("{MESSAGES}/{message}"), None),
+        (Method::GET, format!("/api/v1/users/{}", crate::world::nobody()), None),
+    ];
+    let started = Instant::now();
+    let answers = futures_util::future::join_all(
+        requests.into_iter().map(async |(method, path, body)| alice.call(method, &path, body).await),
+    );
+    for answer in answers.await {
+        assert_eq!(answer.status, 503, "{}", answer.body);
+        assert_eq!(answer.headers["retry-after"], "1");
+    }
+    assert!(started.elapsed() < 2 * LONGEST, "{:?}", started.elapsed());
+
+    to_storage.mend();
+    wait_until("sending works again", 3 * DEADLINE, async || {
+        alice.call(Method::POST, MESSAGES, Some(text(channel, "again"))).await.status == 201
     })
     .await;
 }
