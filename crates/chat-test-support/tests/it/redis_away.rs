@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chat_domain::ChannelId;
 use chat_test_support::system::{Storage, System};
+use chat_test_support::wait_until;
 use rstest::rstest;
 use tokio::time::{Instant, sleep_until};
 
@@ -65,6 +66,16 @@ async fn chat_goes_on_through_the_log_while_redis_is_away(#[case] storage: Stora
     median(killed - BEFORE, killed);
     assert!(median(killed, returns) < MEDIAN_WHILE_AWAY);
     assert!(median(recovered, Instant::now()) < MEDIAN_AFTERWARDS);
+}
+
+#[tokio::test]
+async fn a_redis_that_does_not_answer_degrades_and_no_more() {
+    let mut scene = Scene::start(System::builder()).await;
+    scene.system.redis().pause();
+    wait_until("both know that Redis is away", DEADLINE, async || both_are_degraded_and_ready(&mut scene.system).await)
+        .await;
+    scene.system.redis().resume();
+    scene.goes_on().await;
 }
 
 /// Both servers have to be ready at any moment; whether both know that they are degraded.

@@ -126,23 +126,22 @@ async fn comes_back(url: &str, token: &str, mut positions: Positions) {
         let mut answers = wanted.len();
         while answers > 0 {
             let frame = session.next().await.expect("the session stays");
+            if frame["type"] == "ERROR" {
+                assert_eq!(frame["retryable"], true, "{frame}");
+                wait = Duration::from_millis(frame["retryAfterMs"].as_u64().unwrap());
+                // It is about one channel, or about all that was asked for.
+                answers = if frame["channelId"].is_null() { 0 } else { answers - 1 };
+                continue;
+            }
             let room: ChannelId = frame["channelId"].as_str().unwrap_or_else(|| panic!("{frame}")).parse().unwrap();
             let known = &mut positions.iter_mut().find(|(one, _)| *one == room).unwrap().1;
-            match frame["type"].as_str().unwrap() {
-                "SUBSCRIBED" => {
-                    wanted.retain(|(one, _)| *one != room);
-                    answers -= 1;
-                }
-                "ERROR" => {
-                    assert_eq!(frame["retryable"], true, "{frame}");
-                    wait = Duration::from_millis(frame["retryAfterMs"].as_u64().unwrap());
-                    answers -= 1;
-                }
-                _ => {
-                    assert_eq!(frame["seq"], *known + 1, "{frame}");
-                    *known += 1;
-                }
+            if frame["type"] == "SUBSCRIBED" {
+                wanted.retain(|(one, _)| *one != room);
+                answers -= 1;
+                continue;
             }
+            assert_eq!(frame["seq"], *known + 1, "{frame}");
+            *known += 1;
         }
         sleep(wait).await;
     }
