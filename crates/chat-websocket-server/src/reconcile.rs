@@ -13,7 +13,7 @@ use chat_domain::{
 };
 use futures_util::StreamExt;
 use rand::RngExt;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::warn;
 
 use crate::{
@@ -30,6 +30,9 @@ const QUERIES: usize = 2;
 const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Comparisons that are asked for come at least this far apart, however often they are asked for.
 const SHORTEST: Duration = Duration::from_millis(50);
+
+/// No confirmation is too old: what is compared is what is in doubt.
+const ONLY_DOUBTED: Duration = Duration::MAX;
 
 /// How often heads are compared.
 #[derive(Clone, Copy, Debug)]
@@ -67,18 +70,30 @@ impl Pace {
 
 /// Compares heads for as long as it is polled: at each pass, and whenever the directory asks for it.
 pub async fn run(directory: Arc<Directory>, storage: Arc<dyn Storage>, metrics: Arc<Metrics>, limits: ReconcileLimits) {
+    let pace = || Pace::new(limits, directory.bus_in_doubt(Instant::now()), rand::rng().random());
+    let mut next = Instant::now() + pace().wait;
     loop {
-        let pace = Pace::new(limits, directory.bus_in_doubt(Instant::now()), rand::rng().random());
         let started = Instant::now();
-        tokio::select! {
-            () = sleep(pace.wait) => {}
-            () = directory.compare_heads.notified() => sleep_until(started + SHORTEST).await,
-        }
-        let due = directory.due(Instant::now(), pace.age);
+        let age = tokio::select! {
+            () = sleep_until(next) => {
+                let pace = pace();
+                next = Instant::now() + pace.wait;
+                pace.age
+            }
+            () = directory.compare_heads.notified() => {
+                sleep_until(started + SHORTEST).await;
+                // If the bus is away from now on, passes come faster; wishes alone do not put them off.
+                next = next.min(Instant::now() + pace().wait);
+                ONLY_DOUBTED
+            }
+        };
+        let due = directory.due(Instant::now(), age);
         metrics.heads_skipped.inc_by(due.skipped);
         let queries: Vec<_> =
             due.rooms.chunks(ROOMS_PER_QUERY).map(|some| compare(some, &*storage, &metrics)).collect();
         futures_util::stream::iter(queries).buffer_unordered(QUERIES).collect::<()>().await;
+        // Storage that is slower than the passes gets a pause all the same.
+        next = next.max(Instant::now() + SHORTEST);
     }
 }
 
