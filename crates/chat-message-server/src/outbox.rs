@@ -11,6 +11,7 @@ use chat_events::{
 };
 use common_server::Lifecycle;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 
@@ -29,7 +30,7 @@ pub(crate) struct Outbox {
 
 impl Outbox {
     /// Starts the publishing task. It ends when every clone of this handle was dropped and everything that waits has gone
-    /// out. At most `capacity` publications wait; what comes when they do is dropped and counted, because a queue that
+    /// out, or, if the bus is away while the server stops, was dropped: nobody waits for a bus that does not answer. At most `capacity` publications wait; what comes when they do is dropped and counted, because a queue that
     /// full means that the bus does not keep up, and readers catch up from the log anyway.
     pub(crate) fn start(
         publisher: Arc<dyn Publisher>,
@@ -38,7 +39,8 @@ impl Outbox {
         lifecycle: &Lifecycle,
     ) -> Self {
         let (queue, waiting) = mpsc::channel(capacity);
-        let task = Task { publisher, metrics: metrics.clone(), waiting, failing: false };
+        let stopping = lifecycle.soft_token().clone();
+        let task = Task { publisher, metrics: metrics.clone(), waiting, stopping, failing: false };
         lifecycle.spawn_essential("outbox", task.run());
         Self { queue, metrics }
     }
@@ -64,6 +66,7 @@ struct Task {
     publisher: Arc<dyn Publisher>,
     metrics: Arc<Metrics>,
     waiting: mpsc::Receiver<Publication>,
+    stopping: CancellationToken,
     failing: bool,
 }
 
@@ -71,6 +74,11 @@ impl Task {
     async fn run(mut self) {
         let mut batch = Vec::with_capacity(LARGEST_BATCH);
         while self.waiting.recv_many(&mut batch, LARGEST_BATCH).await > 0 {
+            if self.failing && self.stopping.is_cancelled() {
+                self.metrics.publications_failed(batch.len());
+                batch.clear();
+                continue;
+            }
             self.publish(std::mem::take(&mut batch)).await;
             self.metrics.publications_queued(self.waiting.len());
         }
