@@ -24,6 +24,8 @@ pub(crate) struct Line {
     stall: Quantiles,
     /// The same of what was acknowledged later.
     after: Quantiles,
+    /// The longest that a sender had to try, from the first attempt to the acknowledgement.
+    longest_send: Micros,
 }
 
 /// Of a set of delays, in microseconds.
@@ -51,11 +53,13 @@ pub(crate) fn lines(sent: &Sent, journals: &[Journal], rounds: &[Round], violati
         let within = |at: Micros| (from..end).contains(&at);
         // What has no time of its own belongs to everything.
         let broken = |kind| violations.iter().filter(|one| one.kind == kind && within(one.at.unwrap_or(0))).count();
+        let acknowledged = || sent.acknowledged.iter().filter(|one| within(one.at));
         Line {
             name,
             at: from,
             lasted,
-            acknowledged: sent.acknowledged.iter().filter(|one| within(one.at)).count(),
+            acknowledged: acknowledged().count(),
+            longest_send: acknowledged().map(|one| one.at.saturating_sub(one.started)).max().unwrap_or(0),
             deliveries: stall.len() + after.len(),
             broken: [broken(Kind::Lost), broken(Kind::Duplicated), broken(Kind::OutOfOrder)],
             stall: Quantiles::of(stall),
@@ -120,19 +124,19 @@ impl fmt::Display for Table<'_> {
         let width = self.0.iter().map(|line| line.name.len()).max().unwrap_or_default();
         writeln!(
             f,
-            "| {:width$} |    at |  for | acked | deliveries | lost | dup | disorder | stall p50 |    p99 |    max | after p50 |    p99 |",
+            "| {:width$} |    at |  for | acked | deliveries | lost | dup | disorder | stall p50 |    p99 |    max | after p50 |    p99 | longest send |",
             "fault"
         )?;
         writeln!(
             f,
-            "|{:-<width$}--|------:|-----:|------:|-----------:|-----:|----:|---------:|----------:|-------:|-------:|----------:|-------:|",
+            "|{:-<width$}--|------:|-----:|------:|-----------:|-----:|----:|---------:|----------:|-------:|-------:|----------:|-------:|-------------:|",
             ""
         )?;
         for line in self.0 {
             let [lost, duplicated, disorder] = line.broken;
             writeln!(
                 f,
-                "| {:width$} | {:>5} | {:>4} | {:>5} | {:>10} | {lost:>4} | {duplicated:>3} | {disorder:>8} | {:>9} | {:>6} | {:>6} | {:>9} | {:>6} |",
+                "| {:width$} | {:>5} | {:>4} | {:>5} | {:>10} | {lost:>4} | {duplicated:>3} | {disorder:>8} | {:>9} | {:>6} | {:>6} | {:>9} | {:>6} | {:>12} |",
                 line.name,
                 seconds(line.at),
                 seconds(line.lasted),
@@ -143,6 +147,7 @@ impl fmt::Display for Table<'_> {
                 delay(line.stall.most),
                 delay(line.after.median),
                 delay(line.after.p99),
+                delay(line.longest_send),
             )?;
         }
         Ok(())
