@@ -5,6 +5,8 @@ use chat_test_support::wait_until;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+const DEADLINE: Duration = Duration::from_secs(20);
+
 #[tokio::test]
 async fn a_restarted_server_is_empty_and_on_the_same_port() {
     let mut redis = RedisServer::start().await;
@@ -44,7 +46,11 @@ async fn sentinels_fail_over_and_take_the_former_master_back_as_a_replica() {
     let mut redis = RedisSentinels::start().await;
     let first = redis.master_port().await;
     assert_eq!(redis.master().await.execute(&["SET", "key", "value"]).await, "+OK\r\n");
-    assert_eq!(redis.replica().await.execute(&["GET", "key"]).await, "$5\r\nvalue\r\n");
+    // A replica hears of it later.
+    wait_until("the replica has it", DEADLINE, async || {
+        redis.replica().await.execute(&["GET", "key"]).await == "$5\r\nvalue\r\n"
+    })
+    .await;
 
     redis.failover().await;
     assert_eq!(redis.replica().await.port(), first);
@@ -64,7 +70,7 @@ async fn a_restarted_node_joins_its_cluster_again() {
     let mut redis = RedisCluster::start().await;
     let owner = redis.owner_of("key").await;
     redis.node(owner).kill();
-    wait_until("the others notice", Duration::from_secs(20), async || {
+    wait_until("the others notice", DEADLINE, async || {
         redis.node((owner + 1) % 3).execute(&["CLUSTER", "INFO"]).await.contains("cluster_slots_fail:5")
     })
     .await;
