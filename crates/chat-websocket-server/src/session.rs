@@ -136,11 +136,7 @@ impl Session {
                 return reason;
             }
         };
-        session.hello();
-        if !channels.is_empty() {
-            session.subscribe_at_once(channels).await;
-        }
-        let reason = session.serve().await;
+        let reason = session.serve(channels).await;
         session.handle.outbox.close(reason);
         let Self { registered, mut socket, .. } = session;
         drop(registered);
@@ -148,7 +144,14 @@ impl Session {
         reason
     }
 
-    async fn serve(&mut self) -> CloseReason {
+    async fn serve(&mut self, channels: Vec<ChannelId>) -> CloseReason {
+        // Not by way of the outbox, where signals to the user may wait already: HELLO comes first.
+        if let Err(reason) = self.socket.send(self.hello().encode()).await {
+            return reason;
+        }
+        if !channels.is_empty() {
+            self.subscribe_at_once(channels).await;
+        }
         loop {
             if let Err(reason) = self.step().await {
                 return reason;

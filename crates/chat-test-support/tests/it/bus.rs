@@ -1,10 +1,13 @@
 //! What others publish on the Redis topics.
 
 use chat_events::Topic;
-use chat_test_support::system::System;
+use chat_test_support::system::{Storage, System};
+use chat_test_support::wait_until;
 use serde_json::json;
+use tokio::task::JoinSet;
 
 use crate::scene::Scene;
+use crate::stock::{DEADLINE, Stock};
 
 #[tokio::test]
 async fn payloads_that_are_not_ours_are_counted_and_skipped() {
@@ -57,4 +60,24 @@ async fn an_unknown_type_without_a_seq_is_passed_on() {
     scene.system.redis().execute(&["PUBLISH", &room, &signal.to_string()]).await;
     assert_eq!(scene.witness.expect("CONFETTI").await, signal);
     scene.goes_on().await;
+}
+
+#[tokio::test]
+async fn hello_comes_first_whatever_is_heard_meanwhile() {
+    let mut scene = Scene::start(System::builder().storage(Storage::Postgres).links()).await;
+    // The instance hears the user first, and then asks storage whether the user may be here.
+    scene.system.websocket_server(0).link_to_storage().unwrap().stall();
+    let (url, token) = (scene.url(), scene.bob.token.clone());
+    let mut signing_in = JoinSet::new();
+    signing_in.spawn(async move { Stock::sign_in(&url, &token).await });
+    let topic = Topic::User(scene.bob.id).to_string();
+    let added = json!({"type": "CHANNEL_ADDED", "userId": scene.bob.id, "channelId": scene.channel}).to_string();
+    wait_until("the instance hears the user", DEADLINE, async || {
+        scene.system.redis().execute(&["PUBLISH", &topic, &added]).await == ":1\r\n"
+    })
+    .await;
+    scene.system.websocket_server(0).link_to_storage().unwrap().mend();
+
+    let mut bob = signing_in.join_next().await.unwrap().unwrap();
+    assert_eq!(bob.expect("CHANNEL_ADDED").await["channelId"], json!(scene.channel));
 }

@@ -111,11 +111,12 @@ async fn who_is_removed_during_a_replay_gets_nothing_beyond(#[case] lost: bool) 
 
 /// A PRIVATE channel with bob, who has the public one open too, and with the witness.
 async fn inner_circle(scene: &mut Scene) -> (Stock, ChannelId) {
-    let private = scene.alice.api.create_channel("PRIVATE", "inner circle", &[scene.bob.id]).await;
     let mut bob = scene.bob_listens().await;
-    bob.subscribe(private).await;
-    scene.witness.until("CHANNEL_ADDED").await;
-    scene.witness.subscribe(private).await;
+    let private = scene.alice.api.create_channel("PRIVATE", "inner circle", &[scene.bob.id]).await;
+    for session in [&mut bob, &mut scene.witness] {
+        session.until("CHANNEL_ADDED").await;
+        session.subscribe(private).await;
+    }
     (bob, private)
 }
 

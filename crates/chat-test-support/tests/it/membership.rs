@@ -14,11 +14,12 @@ use crate::stock::Stock;
 #[tokio::test]
 async fn a_removed_member_hears_of_it_and_nothing_more(#[case] storage: Storage) {
     let mut scene = Scene::start(System::builder().storage(storage)).await;
-    let private = scene.alice.api.create_channel("PRIVATE", "inner circle", &[scene.bob.id]).await;
     let mut bob = scene.bob_listens().await;
-    bob.subscribe(private).await;
-    scene.witness.until("CHANNEL_ADDED").await;
-    scene.witness.subscribe(private).await;
+    let private = scene.alice.api.create_channel("PRIVATE", "inner circle", &[scene.bob.id]).await;
+    for session in [&mut bob, &mut scene.witness] {
+        session.until("CHANNEL_ADDED").await;
+        session.subscribe(private).await;
+    }
 
     scene.alice.api.remove_member(private, scene.bob.id).await;
     // Events and signals take different ways, so only the order of the events is promised.

@@ -78,9 +78,9 @@ impl Session {
         Ok(())
     }
 
-    pub(super) fn hello(&self) {
+    pub(super) fn hello(&self) -> ServerFrame {
         let limits = &self.context.limits;
-        self.answer(&ServerFrame::Hello {
+        ServerFrame::Hello {
             protocol: VERSION,
             session_id: self.handle.id,
             user_id: self.handle.user_id,
@@ -88,7 +88,7 @@ impl Session {
             heartbeat_ms: u64::try_from(limits.heartbeat.as_millis()).unwrap_or(u64::MAX),
             max_frame_bytes: limits.frame_bytes,
             expires_at: ends_at(&self.principal, self.context.clock.now()),
-        });
+        }
     }
 
     /// A new token for the same user. A bad one changes nothing: the old one goes on until it expires.
@@ -98,7 +98,7 @@ impl Session {
             Ok(principal) if UserId::from(principal.user_id) == self.handle.user_id => {
                 self.expires_at = expiry(&principal, &*self.context.clock);
                 self.principal = principal;
-                self.hello();
+                self.answer(&self.hello());
             }
             Ok(_) => {
                 let message = "the token is another user's";
