@@ -1,13 +1,17 @@
 //! One act: a system is started, loaded, broken by a plan, healed, and checked.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use chat_domain::ChannelId;
 use chat_test_support::{http_api::HttpApi, system::TestUser};
 use serde::Serialize;
 use tokio::{
     task::JoinSet,
-    time::{sleep, sleep_until},
+    time::{Instant, sleep, sleep_until, timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -21,7 +25,9 @@ use crate::{
     world::{INSTANCES, MESSAGE_SERVERS, SERVERS, World},
 };
 
-/// How often the memory of the servers is looked at.
+/// How long listeners go on listening when they have everything: longer than heads are compared apart.
+const AFTERMATH: Duration = Duration::from_secs(3);
+/// How often the servers and their memory are looked at.
 const SAMPLE_EVERY: Duration = Duration::from_millis(500);
 /// Of ten listeners or senders, so many use the supplied client. As many listeners take breaks.
 const OF_TEN: usize = 2;
@@ -34,6 +40,8 @@ pub(crate) struct Script {
     pub(crate) seed: u64,
     pub(crate) duration: Duration,
     pub(crate) faults: Vec<Fault>,
+    /// What acts before this one have done.
+    pub(crate) done: BTreeSet<Fault>,
     /// How long each fault lasts, if that is not left to the seed.
     pub(crate) length: Option<Duration>,
     /// How long the listeners get at the end.
@@ -56,6 +64,8 @@ pub(crate) struct Outcome {
     pub(crate) sent: Sent,
     pub(crate) journals: Vec<Journal>,
     pub(crate) violations: Vec<Violation>,
+    /// What is no broken promise, and may not happen either.
+    pub(crate) complaints: Vec<String>,
     pub(crate) memory: Vec<Memory>,
     /// What the servers logged.
     pub(crate) logs: Vec<(String, String)>,
@@ -74,8 +84,8 @@ pub(crate) async fn perform(script: &Script) -> Outcome {
     let mut world = World::start(script).await;
     let (channels, users) = stage(&world, script).await;
     let clock = ActClock::start();
-    let (no_more_breaks, no_more_sends, stop) =
-        (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+    let (no_more_breaks, no_more_sends) = (CancellationToken::new(), CancellationToken::new());
+    let (give_up, stop) = (CancellationToken::new(), CancellationToken::new());
 
     let mut progress = Vec::new();
     let mut listening = JoinSet::new();
@@ -89,25 +99,51 @@ pub(crate) async fn perform(script: &Script) -> Outcome {
     }
     let mut sending = JoinSet::new();
     for sender in senders(&world, script, &channels, &users, clock) {
-        sending.spawn(sender.run(no_more_sends.clone()));
+        sending.spawn(sender.run(no_more_sends.clone(), give_up.clone()));
     }
 
     let (rounds, memory) = break_and_heal(&mut world, script, clock).await;
     sleep_until(clock.at(script.duration)).await;
     no_more_sends.cancel();
     no_more_breaks.cancel();
-    let sent = sending.join_all().await.into_iter().fold(Sent::default(), merge);
+    let sent = all_sent(sending, &give_up, script.catch_up).await;
     until_received(&sent.acknowledged, &progress, script.catch_up).await;
+    // What should not come at all may come now.
+    sleep(AFTERMATH).await;
+    world.look_for_crashes();
     stop.cancel();
     let journals = listening.join_all().await;
 
     let violations = checker::check(&sent, &journals);
-    let log = |index| {
-        let (name, server) = world.any_server(index);
-        (name, server.log())
-    };
-    let logs = (0..SERVERS).map(log).collect();
-    Outcome { rounds, sent, journals, violations, memory, logs }
+    let logs = world.logs();
+    let complaints = complaints(world.complaints, &sent, &journals, &logs);
+    Outcome { rounds, sent, journals, violations, complaints, memory, logs }
+}
+
+/// Waits until all senders have their acknowledgements. After `patience` they give up what they still try.
+async fn all_sent(mut sending: JoinSet<Sent>, give_up: &CancellationToken, patience: Duration) -> Sent {
+    let mut sent = Sent::default();
+    let until = Instant::now() + patience;
+    while !sending.is_empty() {
+        match timeout_at(until, sending.join_next()).await {
+            Ok(Some(one)) => sent = merge(sent, one.expect("a sender does not panic")),
+            Ok(None) => {}
+            Err(_) => give_up.cancel(),
+        }
+        if give_up.is_cancelled() {
+            return std::mem::take(&mut sending).join_all().await.into_iter().fold(sent, merge);
+        }
+    }
+    sent
+}
+
+/// Whatever may not happen beside a broken promise.
+fn complaints(of_world: Vec<String>, sent: &Sent, journals: &[Journal], logs: &[(String, String)]) -> Vec<String> {
+    let panics = logs.iter().filter(|(_, log)| log.contains("panicked at"));
+    let panics = panics.map(|(name, _)| format!("{name} panicked, see its log"));
+    let of_listeners =
+        journals.iter().flat_map(|one| one.complaints.iter().map(|text| format!("{}: {text}", one.listener)));
+    of_world.into_iter().chain(panics).chain(sent.complaints.iter().cloned()).chain(of_listeners).collect()
 }
 
 /// Channels that everybody may hear, and users who all may send to them: one per sender, and one for all listeners.
@@ -183,7 +219,7 @@ async fn break_and_heal(world: &mut World, script: &Script, clock: ActClock) -> 
     let mut watch = MemoryWatch::default();
     let mut late = Duration::ZERO;
     let mut done = Vec::new();
-    for round in plan(script.seed, script.duration, &script.faults, script.length) {
+    for round in plan(script.seed, script.duration, &script.faults, &script.done, script.length) {
         if round.to() + late > script.duration {
             break;
         }
@@ -229,7 +265,7 @@ impl MemoryWatch {
         let until = clock.at(moment);
         loop {
             self.sample(world);
-            let next = tokio::time::Instant::now() + SAMPLE_EVERY;
+            let next = Instant::now() + SAMPLE_EVERY;
             sleep_until(next.min(until)).await;
             if next >= until {
                 return;
@@ -238,6 +274,7 @@ impl MemoryWatch {
     }
 
     fn sample(&mut self, world: &mut World) {
+        world.look_for_crashes();
         for index in 0..SERVERS {
             let (server, process) = world.any_server(index);
             let Some(now) = process.resident_bytes() else { continue };
@@ -264,7 +301,7 @@ async fn until_received(acknowledged: &[Acknowledged], progress: &[Arc<Progress>
         let head = heads.entry(one.channel).or_default();
         *head = one.seq.max(*head);
     }
-    let _late = tokio::time::timeout(catch_up, async {
+    let _late = timeout(catch_up, async {
         while !progress.iter().all(|progress| progress.has_reached(&heads)) {
             sleep(Duration::from_millis(50)).await;
         }

@@ -36,11 +36,18 @@ type Place = (usize, u64);
 pub(crate) fn check(sent: &Sent, journals: &[Journal]) -> Vec<Violation> {
     let mut violations = against_sending_order(&sent.acknowledged);
     let acknowledged = by_place(&sent.acknowledged, &mut violations);
+    let mut received = HashMap::new();
     for journal in journals {
         for channel in &journal.channels {
             let receipts = journal.receipts.iter().filter(|receipt| receipt.channel == *channel);
-            Witness { name: &journal.listener, channel: *channel, acknowledged: &acknowledged }
-                .check(receipts, &mut violations);
+            Witness {
+                name: &journal.listener,
+                channel: *channel,
+                acknowledged: &acknowledged,
+                received: &mut received,
+                violations: &mut violations,
+            }
+            .check(receipts);
         }
     }
     violations
@@ -90,45 +97,62 @@ struct Witness<'a> {
     name: &'a str,
     channel: usize,
     acknowledged: &'a BTreeMap<Place, &'a Acknowledged>,
+    /// What the listeners before received under each number, acknowledged or not.
+    received: &'a mut HashMap<Place, Option<MessageIds>>,
+    violations: &'a mut Vec<Violation>,
 }
 
 impl Witness<'_> {
-    fn check<'r>(&self, receipts: impl Iterator<Item = &'r Receipt>, violations: &mut Vec<Violation>) {
+    fn check<'r>(mut self, receipts: impl Iterator<Item = &'r Receipt>) {
         let mut newest = 0;
         let mut missing = BTreeSet::new();
-        let mut numbers: HashMap<MessageIds, u64> = HashMap::new();
+        let (mut messages, mut sends) = (HashMap::new(), HashMap::new());
         for receipt in receipts {
             let seq = receipt.seq;
-            let mut report =
-                |kind, what: &str| violations.push(self.violation(kind, seq, Some(receipt.at), what.to_owned()));
             if seq > newest {
                 missing.extend(newest + 1..seq);
                 newest = seq;
             } else if missing.remove(&seq) {
-                report(Kind::OutOfOrder, "received after what follows it");
+                self.report(Kind::OutOfOrder, receipt, "received after what follows it");
             } else {
-                report(Kind::Duplicated, "received again");
+                self.report(Kind::Duplicated, receipt, "received again");
                 continue;
             }
-            let stored = self.acknowledged.get(&(self.channel, seq)).map(|one| one.message_id);
-            if stored.is_some() && stored != receipt.message.map(|message| message.message_id) {
-                report(Kind::Duplicated, "another event was acknowledged under this number");
-            }
-            let other = receipt.message.and_then(|message| numbers.insert(message, seq));
-            if other.is_some() {
-                report(Kind::Duplicated, "the message came under two numbers");
+            self.compare(receipt);
+            let Some(MessageIds { message_id, client_message_id }) = receipt.message else { continue };
+            if messages.insert(message_id, seq).is_some() {
+                self.report(Kind::Duplicated, receipt, "the message came under two numbers");
+            } else if sends.insert(client_message_id, seq).is_some() {
+                self.report(Kind::Duplicated, receipt, "one send was stored twice");
             }
         }
         let beyond = self.acknowledged.range((self.channel, newest + 1)..=(self.channel, u64::MAX));
         missing.extend(beyond.map(|((_, seq), _)| *seq));
         for seq in missing {
-            violations.push(self.violation(Kind::Lost, seq, None, "never received".to_owned()));
+            self.add(Kind::Lost, seq, None, "never received");
         }
     }
 
-    fn violation(&self, kind: Kind, seq: u64, received: Option<Micros>, what: String) -> Violation {
+    /// Is it what others have seen under this number?
+    fn compare(&mut self, receipt: &Receipt) {
+        let place = (self.channel, receipt.seq);
+        let stored = self.acknowledged.get(&place).map(|one| one.message_id);
+        if stored.is_some() && stored != receipt.message.map(|message| message.message_id) {
+            return self.report(Kind::Duplicated, receipt, "another event was acknowledged under this number");
+        }
+        if *self.received.entry(place).or_insert(receipt.message) != receipt.message {
+            self.report(Kind::Duplicated, receipt, "another listener received another event under this number");
+        }
+    }
+
+    fn report(&mut self, kind: Kind, receipt: &Receipt, what: &str) {
+        self.add(kind, receipt.seq, Some(receipt.at), what);
+    }
+
+    fn add(&mut self, kind: Kind, seq: u64, received: Option<Micros>, what: &str) {
         let at = self.acknowledged.get(&(self.channel, seq)).map(|one| one.at).or(received);
-        Violation { kind, witness: self.name.to_owned(), channel: self.channel, seq, at, what }
+        let (witness, channel, what) = (self.name.to_owned(), self.channel, what.to_owned());
+        self.violations.push(Violation { kind, witness, channel, seq, at, what });
     }
 }
 

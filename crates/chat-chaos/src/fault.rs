@@ -45,7 +45,7 @@ pub(crate) enum Fault {
     RedisKill,
     /// SIGSTOP of Redis (of a master).
     RedisPause,
-    /// FLUSHALL and SCRIPT FLUSH, on every master.
+    /// FLUSHALL on every master.
     RedisFlush,
     /// CLIENT KILL of all connections that subscribe.
     RedisCutSubscribers,
@@ -53,7 +53,7 @@ pub(crate) enum Fault {
     RedisCutPublishers,
     /// An orderly failover by Sentinel.
     RedisFailover,
-    /// The master dies while its replica lags: acknowledged writes are lost, and Sentinel promotes the replica.
+    /// The master dies while its replica is cut off: acknowledged writes are lost, and Sentinel promotes the replica.
     RedisLossyFailover,
     /// A Sentinel is killed.
     SentinelKill,

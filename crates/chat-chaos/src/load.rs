@@ -19,8 +19,8 @@ use crate::history::{Acknowledged, ActClock, Sent};
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 /// Between two attempts, at most.
 const BACKOFF: Duration = Duration::from_millis(300);
-/// Attempts of one message; with the backoff this is some minutes, more than any fault lasts.
-const ATTEMPTS: u32 = 1_000;
+/// Attempts of one message: more than there is time for.
+const ATTEMPTS: u32 = 10_000;
 /// Messages of one sender that wait for their acknowledgement at once. At the bound the sender waits.
 const IN_FLIGHT: usize = 256;
 /// So many acknowledged messages in a hundred are sent again: the answer has to be the same.
@@ -41,8 +41,8 @@ pub(crate) struct Sender {
 }
 
 impl Sender {
-    /// Sends until `stop`, and then until everything is acknowledged.
-    pub(crate) async fn run(self, stop: CancellationToken) -> Sent {
+    /// Sends until `stop`, and then until everything is acknowledged, or until `give_up`.
+    pub(crate) async fn run(self, stop: CancellationToken, give_up: CancellationToken) -> Sent {
         let mut random = StdRng::seed_from_u64(self.seed);
         let (mut sent, mut in_flight) = (Sent::default(), JoinSet::new());
         // Senders that began together would stay together.
@@ -58,13 +58,16 @@ impl Sender {
             };
             in_flight.spawn(message.send());
             while in_flight.len() >= IN_FLIGHT
-                && let Some(done) = in_flight.join_next().await
+                && let Some(Some(done)) = stop.run_until_cancelled(in_flight.join_next()).await
             {
                 note(&mut sent, done);
             }
         }
-        while let Some(done) = in_flight.join_next().await {
+        while let Some(Some(done)) = give_up.run_until_cancelled(in_flight.join_next()).await {
             note(&mut sent, done);
+        }
+        if !in_flight.is_empty() {
+            sent.complaints.push(format!("{} sends were not acknowledged in time", in_flight.len()));
         }
         sent
     }
@@ -109,10 +112,8 @@ impl Message {
             return Ok((self.send_through_client(&client, started).await?, false));
         }
         let (acknowledged, server) = self.until_acknowledged(started).await?;
-        let repeated = self.random.random_range(0..100) < REPEATED_PERCENT;
-        if repeated {
-            self.repeat(&acknowledged, server).await?;
-        }
+        let repeats = self.random.random_range(0..100) < REPEATED_PERCENT;
+        let repeated = repeats && self.repeat(&acknowledged, server).await?;
         Ok((acknowledged, repeated))
     }
 
@@ -155,12 +156,11 @@ impl Message {
         }
     }
 
-    /// Sends it once more, to the next server: the answer has to be the original message.
-    async fn repeat(&self, original: &Acknowledged, server: usize) -> Result<(), String> {
-        // While a server is down, there is nothing to compare.
-        let Some(answer) = self.attempt((server + 1) % self.sender.servers.len()).await? else { return Ok(()) };
+    /// Sends it once more, to the next server: the answer has to be the original message. False if there was no answer.
+    async fn repeat(&self, original: &Acknowledged, server: usize) -> Result<bool, String> {
+        let Some(answer) = self.attempt((server + 1) % self.sender.servers.len()).await? else { return Ok(false) };
         if answer.status == 200 && ids(&answer)? == (original.message_id, original.seq) {
-            return Ok(());
+            return Ok(true);
         }
         Err(format!("a repeat of {original:?} was answered with {}: {}", answer.status, answer.body))
     }

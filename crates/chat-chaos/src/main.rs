@@ -13,22 +13,17 @@ mod fault;
 mod history;
 mod listener;
 mod load;
+mod outcome;
 mod plan;
 mod report;
 mod world;
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-    process::ExitCode,
-    time::Duration,
-};
+use std::{collections::BTreeSet, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, ValueEnum};
 
-use act::{Outcome, Script, perform};
+use act::{Script, perform};
 use fault::{Fault, Redis, Storage};
-use history::write_lines;
 
 #[derive(Debug, Parser)]
 #[command(name = "chaos", about = "Break a whole running system under load and check the delivery promise")]
@@ -87,34 +82,58 @@ async fn main() -> ExitCode {
     // Ten thousand listeners have as many sockets, and three times as many with a network that can be broken.
     common_server::raise_file_limit();
     let seed = arguments.seed.unwrap_or_else(rand::random);
-    let mut kept = true;
+    let (mut kept, mut done) = (true, BTreeSet::new());
     for storage in &arguments.storage {
-        for redis in &arguments.redis {
-            let Some(script) = arguments.script(seed, *storage, *redis) else {
-                println!("none of the faults applies to {storage:?} with {redis:?}\n");
-                continue;
-            };
-            println!("{storage:?}, Redis {redis:?}, {:?}, --seed {seed}", script.duration);
-            let outcome = perform(&script).await;
-            let folder = arguments.histories.join(format!("{storage:?}-{redis:?}-{seed}").to_lowercase());
-            keep(&folder, &script, &outcome).expect("the histories can be written");
-            kept &= tell(&outcome, &folder);
-        }
+        kept &= all_acts(&arguments, *storage, seed, &mut done).await;
     }
-    if kept { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    // What was asked for by name has to be done somewhere.
+    let in_vain: Vec<_> = arguments.faults.iter().filter(|fault| !done.contains(fault)).collect();
+    if !in_vain.is_empty() {
+        println!("asked for and not done: {in_vain:?}");
+    }
+    if kept && in_vain.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// An act for each kind of Redis. False if a promise was broken. What was done is added to `all_done`.
+async fn all_acts(arguments: &Arguments, storage: Storage, seed: u64, all_done: &mut BTreeSet<Fault>) -> bool {
+    let (mut kept, mut done) = (true, BTreeSet::new());
+    for redis in &arguments.redis {
+        let script = arguments.script(seed, storage, *redis, done.clone());
+        if script.faults.is_empty() {
+            continue;
+        }
+        println!("{storage:?}, Redis {redis:?}, {:?}, --seed {seed}", script.duration);
+        let outcome = perform(&script).await;
+        done.extend(outcome.rounds.iter().flat_map(|round| &round.strikes).map(|strike| strike.fault));
+        let folder = arguments.histories.join(format!("{storage:?}-{redis:?}-{seed}").to_lowercase());
+        outcome::keep(&folder, &script, &outcome).expect("the histories can be written");
+        kept &= outcome::tell(&outcome, &folder);
+    }
+    let applies = |fault: &Fault| arguments.redis.iter().any(|redis| fault.applies(storage, *redis));
+    let missing: Vec<_> = arguments.faults().filter(applies).filter(|fault| !done.contains(fault)).collect();
+    if !missing.is_empty() {
+        let names: Vec<_> = missing.into_iter().map(Fault::name).collect();
+        println!("{storage:?}: there was no time for {}\n", names.join(", "));
+    }
+    all_done.extend(done);
+    kept
 }
 
 impl Arguments {
-    fn script(&self, seed: u64, storage: Storage, redis: Redis) -> Option<Script> {
+    fn faults(&self) -> impl Iterator<Item = Fault> {
         let wanted = if self.faults.is_empty() { Fault::value_variants() } else { &self.faults };
-        let faults: Vec<_> = wanted.iter().copied().filter(|fault| fault.applies(storage, redis)).collect();
+        wanted.iter().copied()
+    }
+
+    fn script(&self, seed: u64, storage: Storage, redis: Redis, done: BTreeSet<Fault>) -> Script {
         let acts = u32::try_from(self.redis.len()).unwrap_or(u32::MAX);
-        (!faults.is_empty()).then(|| Script {
+        Script {
             storage,
             redis,
             seed,
             duration: self.duration / acts,
-            faults,
+            faults: self.faults().filter(|fault| fault.applies(storage, redis)).collect(),
+            done,
             length: self.fault_length,
             catch_up: self.catch_up,
             rate: self.rate,
@@ -123,59 +142,6 @@ impl Arguments {
             channels: self.channels,
             open_channels: self.open_channels.min(self.channels),
             repair: !self.without_repair,
-        })
+        }
     }
-}
-
-/// Everything that the checker knew, and what the servers logged.
-fn keep(folder: &Path, script: &Script, outcome: &Outcome) -> io::Result<()> {
-    fs::create_dir_all(folder)?;
-    write_lines(&folder.join("script.jsonl"), std::slice::from_ref(script))?;
-    write_lines(&folder.join("faults.jsonl"), &outcome.rounds)?;
-    write_lines(&folder.join("acknowledged.jsonl"), &outcome.sent.acknowledged)?;
-    write_lines(&folder.join("violations.jsonl"), &outcome.violations)?;
-    write_lines(&folder.join("memory.jsonl"), &outcome.memory)?;
-    for journal in &outcome.journals {
-        write_lines(&folder.join(format!("{}.jsonl", journal.listener)), &journal.receipts)?;
-    }
-    for (name, log) in &outcome.logs {
-        fs::write(folder.join(format!("{}.log", name.replace(' ', "-"))), log)?;
-    }
-    Ok(())
-}
-
-/// Prints the result. False if a promise was broken.
-fn tell(outcome: &Outcome, folder: &Path) -> bool {
-    const MANY: usize = 20;
-    let Outcome { rounds, sent, journals, violations, memory, .. } = outcome;
-    println!("{}", report::Table(&report::lines(sent, journals, rounds, violations)));
-    let connections: u32 = journals.iter().map(|journal| journal.connections).sum();
-    println!(
-        "{} acknowledged, {} of them after retries, {} sent again on purpose; {} listeners, {connections} connections",
-        sent.acknowledged.len(),
-        sent.retried,
-        sent.repeated,
-        journals.len(),
-    );
-    for server in memory {
-        let megabytes = |bytes: u64| bytes / 1_000_000;
-        let (first, most, last) = (megabytes(server.first), megabytes(server.most), megabytes(server.last));
-        println!("  memory of {}: {first} MB at first, {most} MB at most, {last} MB at last", server.server);
-    }
-    let complaints: Vec<_> = sent.complaints.iter().chain(journals.iter().flat_map(|one| &one.complaints)).collect();
-    for complaint in complaints.iter().take(MANY) {
-        println!("  unexpected: {complaint}");
-    }
-    for violation in violations.iter().take(MANY) {
-        println!("  broken: {violation:?}");
-    }
-    let kept = violations.is_empty() && complaints.is_empty() && !sent.acknowledged.is_empty();
-    println!(
-        "{}: {} broken promises, {} unexpected answers; histories in {}\n",
-        if kept { "promise kept" } else { "PROMISE BROKEN" },
-        violations.len(),
-        complaints.len(),
-        folder.display()
-    );
-    kept
 }

@@ -1,6 +1,6 @@
 //! When what is broken: made from a seed alone, so that a run can be repeated.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
 use serde::Serialize;
@@ -48,9 +48,18 @@ impl Round {
     }
 }
 
-/// Fills `duration` with faults. Each comes once before any comes again; `length` fixes how long each lasts.
-pub(crate) fn plan(seed: u64, duration: Duration, faults: &[Fault], length: Option<Duration>) -> Vec<Round> {
+/// Fills `duration` with faults. Each comes once before any comes again, those that were not `done` elsewhere first;
+/// `length` fixes how long each lasts.
+pub(crate) fn plan(
+    seed: u64,
+    duration: Duration,
+    faults: &[Fault],
+    done: &BTreeSet<Fault>,
+    length: Option<Duration>,
+) -> Vec<Round> {
     let mut bag = Bag { random: StdRng::seed_from_u64(seed), faults, left: Vec::new() };
+    bag.fill(|fault| done.contains(&fault));
+    bag.fill(|fault| !done.contains(&fault));
     let mut rounds = Vec::new();
     let mut at = LEAD;
     while let Some(fault) = bag.draw(|_| true) {
@@ -90,10 +99,16 @@ struct Bag<'a> {
 }
 
 impl Bag<'_> {
+    /// Puts in, on top, those that are wanted, in an order of their own.
+    fn fill(&mut self, wanted: impl Fn(Fault) -> bool) {
+        let mut more: Vec<_> = self.faults.iter().copied().filter(|fault| wanted(*fault)).collect();
+        more.shuffle(&mut self.random);
+        self.left.extend(more);
+    }
+
     fn draw(&mut self, fits: impl Fn(Fault) -> bool) -> Option<Fault> {
         if self.left.is_empty() {
-            self.left = self.faults.to_vec();
-            self.left.shuffle(&mut self.random);
+            self.fill(|_| true);
         }
         let place = self.left.iter().rposition(|fault| fits(*fault))?;
         Some(self.left.remove(place))
@@ -109,16 +124,19 @@ impl Bag<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use clap::ValueEnum;
 
     use super::*;
+    use crate::fault::{Redis, Storage};
 
     const TEN_MINUTES: Duration = Duration::from_secs(600);
 
     fn every_fault(seed: u64) -> Vec<Round> {
-        plan(seed, TEN_MINUTES, Fault::value_variants(), None)
+        plan(seed, TEN_MINUTES, Fault::value_variants(), &BTreeSet::new(), None)
+    }
+
+    fn faults_of(rounds: &[Round]) -> BTreeSet<Fault> {
+        rounds.iter().flat_map(|round| &round.strikes).map(|strike| strike.fault).collect()
     }
 
     #[test]
@@ -128,13 +146,29 @@ mod tests {
     }
 
     #[test]
-    fn ten_minutes_have_every_fault_alone_or_overlapping() {
+    fn ten_minutes_on_three_kinds_of_redis_have_every_fault() {
         for seed in 0..20 {
-            let rounds = every_fault(seed);
-            let seen: BTreeSet<_> = rounds.iter().flat_map(|round| &round.strikes).map(|one| one.fault).collect();
-            assert_eq!(seen.len(), Fault::value_variants().len());
-            assert!(rounds.iter().any(|round| round.strikes.len() == 2));
-            assert!(rounds.last().unwrap().to() + RECOVERY <= TEN_MINUTES);
+            let mut done = BTreeSet::new();
+            for redis in [Redis::Sentinel, Redis::Cluster, Redis::Standalone] {
+                let all = Fault::value_variants().iter().copied();
+                let faults: Vec<_> = all.filter(|fault| fault.applies(Storage::Postgres, redis)).collect();
+                let rounds = plan(seed, TEN_MINUTES / 3, &faults, &done, None);
+                assert!(rounds.iter().any(|round| round.strikes.len() == 2));
+                assert!(rounds.last().unwrap().to() + RECOVERY <= TEN_MINUTES / 3);
+                done.extend(faults_of(&rounds));
+            }
+            assert_eq!(done.len(), Fault::value_variants().len(), "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_done_elsewhere_comes_first() {
+        let faults = [Fault::RedisKill, Fault::InstanceKill, Fault::RedisPause, Fault::InstancePause];
+        let done = BTreeSet::from([Fault::RedisKill, Fault::RedisPause]);
+        for seed in 0..20 {
+            let rounds = plan(seed, Duration::from_secs(30), &faults, &done, None);
+            let first = rounds[0].strikes[0].fault;
+            assert!(!done.contains(&first), "{first:?}");
         }
     }
 
@@ -158,7 +192,7 @@ mod tests {
     #[test]
     fn a_length_can_be_fixed() {
         let length = Duration::from_secs(30);
-        for round in plan(1, TEN_MINUTES, &[Fault::RedisKill], Some(length)) {
+        for round in plan(1, TEN_MINUTES, &[Fault::RedisKill], &BTreeSet::new(), Some(length)) {
             assert!(round.strikes.iter().all(|strike| strike.to - strike.from == length));
         }
     }

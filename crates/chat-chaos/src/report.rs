@@ -20,9 +20,9 @@ pub(crate) struct Line {
     acknowledged: usize,
     deliveries: usize,
     broken: [usize; 3],
-    /// Delay from the acknowledgement to the receipt, of what was acknowledged while the fault lasted, or right after.
+    /// Delay from the acknowledgement to the receipt, of what was on its way while the fault lasted, or right after.
     stall: Quantiles,
-    /// The same of what was acknowledged later.
+    /// The same of what was acknowledged after that, and received before the next fault.
     after: Quantiles,
     /// The longest that a sender had to try, from the first attempt to the acknowledgement.
     longest_send: Micros,
@@ -47,16 +47,23 @@ impl Quantiles {
 
 /// One line for each round, and one for everything.
 pub(crate) fn lines(sent: &Sent, journals: &[Journal], rounds: &[Round], violations: &[Violation]) -> Vec<Line> {
-    let delays = Delays::collect(sent, journals);
-    let windows = windows(rounds);
-    let line = |name: String, lasted: Micros, (from, end): (Micros, Micros), stall: Vec<Micros>, after: Vec<Micros>| {
-        let within = |at: Micros| (from..end).contains(&at);
+    let windows: Vec<_> = rounds.iter().map(Window::of).collect();
+    let mut stalls = vec![Vec::new(); rounds.len()];
+    let mut quiet = vec![Vec::new(); rounds.len() + 1];
+    for delivery in deliveries(sent, journals) {
+        match delivery.place(&windows) {
+            Place::Stalled(round) => stalls[round].push(delivery.delay()),
+            Place::Before(round) => quiet[round].push(delivery.delay()),
+        }
+    }
+    let line = |name: String, at: Micros, lasted: Micros, end: Micros, stall: Vec<Micros>, after: Vec<Micros>| {
+        let within = |moment: Micros| (at..end).contains(&moment);
         // What has no time of its own belongs to everything.
         let broken = |kind| violations.iter().filter(|one| one.kind == kind && within(one.at.unwrap_or(0))).count();
         let acknowledged = || sent.acknowledged.iter().filter(|one| within(one.at));
         Line {
             name,
-            at: from,
+            at,
             lasted,
             acknowledged: acknowledged().count(),
             longest_send: acknowledged().map(|one| one.at.saturating_sub(one.started)).max().unwrap_or(0),
@@ -66,53 +73,73 @@ pub(crate) fn lines(sent: &Sent, journals: &[Journal], rounds: &[Round], violati
             after: Quantiles::of(after),
         }
     };
-    let mut lines: Vec<_> = rounds
-        .iter()
-        .zip(&windows)
-        .map(|(round, &(from, settled, end))| {
-            let lasted = micros(round.to()).saturating_sub(from);
-            line(round.name(), lasted, (from, end), delays.within(from, settled), delays.within(settled, end))
-        })
-        .collect();
-    let under_fire = windows.iter().flat_map(|(from, settled, _)| delays.within(*from, *settled)).collect();
-    let before = delays.within(0, windows.first().map_or(Micros::MAX, |(from, ..)| *from));
-    let quiet = windows.iter().flat_map(|(_, settled, end)| delays.within(*settled, *end)).chain(before).collect();
-    lines.push(line("everything".to_owned(), 0, (0, Micros::MAX), under_fire, quiet));
+    let mut lines = Vec::new();
+    for (index, round) in rounds.iter().enumerate() {
+        let from = windows[index].from;
+        let end = windows.get(index + 1).map_or(Micros::MAX, |next| next.from);
+        let lasted = micros(round.to()).saturating_sub(from);
+        lines.push(line(round.name(), from, lasted, end, stalls[index].clone(), quiet[index + 1].clone()));
+    }
+    lines.push(line("everything".to_owned(), 0, 0, Micros::MAX, stalls.concat(), quiet.concat()));
     lines
 }
 
-/// Of each round: when it began, when it should be over, and when the next one began.
-fn windows(rounds: &[Round]) -> Vec<(Micros, Micros, Micros)> {
-    let ends = rounds.iter().skip(1).map(|round| micros(round.from())).chain([Micros::MAX]);
-    let window = |(round, end): (&Round, Micros)| {
-        (micros(round.from()), micros(round.to()).saturating_add(SETTLING).min(end), end)
-    };
-    rounds.iter().zip(ends).map(window).collect()
+/// The longest delay of a delivery that no fault can be blamed for.
+pub(crate) fn longest_quiet_delay(sent: &Sent, journals: &[Journal], rounds: &[Round]) -> Duration {
+    let windows: Vec<_> = rounds.iter().map(Window::of).collect();
+    let quiet = deliveries(sent, journals).filter(|one| matches!(one.place(&windows), Place::Before(_)));
+    Duration::from_micros(quiet.map(|one| one.delay()).max().unwrap_or(0))
 }
 
-/// Of each delivery to somebody who was there: when it was acknowledged, and how much later it came.
-struct Delays(Vec<(Micros, Micros)>);
+/// When a round has an effect.
+#[derive(Clone, Copy, Debug)]
+struct Window {
+    from: Micros,
+    settled: Micros,
+}
 
-impl Delays {
-    fn collect(sent: &Sent, journals: &[Journal]) -> Self {
-        let acknowledged: HashMap<_, _> =
-            sent.acknowledged.iter().map(|one| ((one.channel, one.seq), one.at)).collect();
-        let receipts = journals.iter().filter(|journal| !journal.takes_breaks).flat_map(|journal| &journal.receipts);
-        let mut delays: Vec<_> = receipts
-            .filter_map(|receipt| {
-                let at = *acknowledged.get(&(receipt.channel, receipt.seq))?;
-                Some((at, receipt.at.saturating_sub(at)))
-            })
-            .collect();
-        delays.sort_unstable();
-        Self(delays)
+impl Window {
+    fn of(round: &Round) -> Self {
+        Self { from: micros(round.from()), settled: micros(round.to()).saturating_add(SETTLING) }
+    }
+}
+
+/// A delivery to somebody who was there: when it was acknowledged, and when it came.
+#[derive(Clone, Copy, Debug)]
+struct Delivery {
+    acknowledged: Micros,
+    received: Micros,
+}
+
+/// Where a delivery belongs.
+enum Place {
+    /// On its way while this round had its effect.
+    Stalled(usize),
+    /// In the quiet time before this round.
+    Before(usize),
+}
+
+impl Delivery {
+    fn delay(self) -> Micros {
+        self.received.saturating_sub(self.acknowledged)
     }
 
-    fn within(&self, from: Micros, end: Micros) -> Vec<Micros> {
-        let place = |moment| self.0.partition_point(|(at, _)| *at < moment);
-        let (from, end) = (place(from), place(end));
-        self.0.get(from..end).unwrap_or_default().iter().map(|(_, delay)| *delay).collect()
+    fn place(self, windows: &[Window]) -> Place {
+        let next = windows.partition_point(|window| window.settled <= self.acknowledged);
+        match windows.get(next) {
+            Some(window) if window.from <= self.received.max(self.acknowledged) => Place::Stalled(next),
+            _ => Place::Before(next),
+        }
     }
+}
+
+fn deliveries(sent: &Sent, journals: &[Journal]) -> impl Iterator<Item = Delivery> {
+    let acknowledged: HashMap<_, _> = sent.acknowledged.iter().map(|one| ((one.channel, one.seq), one.at)).collect();
+    let receipts = journals.iter().filter(|journal| !journal.takes_breaks).flat_map(|journal| &journal.receipts);
+    receipts.filter_map(move |receipt| {
+        let acknowledged = *acknowledged.get(&(receipt.channel, receipt.seq))?;
+        Some(Delivery { acknowledged, received: receipt.at })
+    })
 }
 
 /// The table as Markdown.
@@ -124,19 +151,19 @@ impl fmt::Display for Table<'_> {
         let width = self.0.iter().map(|line| line.name.len()).max().unwrap_or_default();
         writeln!(
             f,
-            "| {:width$} |    at |  for | acked | deliveries | lost | dup | disorder | stall p50 |    p99 |    max | after p50 |    p99 | longest send |",
+            "| {:width$} |    at |  for | acked | deliveries | lost | dup | disorder | stall p50 |    p99 |    max | after p50 |    p99 |    max | longest send |",
             "fault"
         )?;
         writeln!(
             f,
-            "|{:-<width$}--|------:|-----:|------:|-----------:|-----:|----:|---------:|----------:|-------:|-------:|----------:|-------:|-------------:|",
+            "|{:-<width$}--|------:|-----:|------:|-----------:|-----:|----:|---------:|----------:|-------:|-------:|----------:|-------:|-------:|-------------:|",
             ""
         )?;
         for line in self.0 {
             let [lost, duplicated, disorder] = line.broken;
             writeln!(
                 f,
-                "| {:width$} | {:>5} | {:>4} | {:>5} | {:>10} | {lost:>4} | {duplicated:>3} | {disorder:>8} | {:>9} | {:>6} | {:>6} | {:>9} | {:>6} | {:>12} |",
+                "| {:width$} | {:>5} | {:>4} | {:>5} | {:>10} | {lost:>4} | {duplicated:>3} | {disorder:>8} | {:>9} | {:>6} | {:>6} | {:>9} | {:>6} | {:>6} | {:>12} |",
                 line.name,
                 seconds(line.at),
                 seconds(line.lasted),
@@ -147,6 +174,7 @@ impl fmt::Display for Table<'_> {
                 delay(line.stall.most),
                 delay(line.after.median),
                 delay(line.after.p99),
+                delay(line.after.most),
                 delay(line.longest_send),
             )?;
         }

@@ -1,6 +1,6 @@
 //! The running system, and how each fault is done to it and healed.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use chat_test_support::{
     postgres::PostgresServer,
@@ -8,6 +8,7 @@ use chat_test_support::{
     redis::{RedisCluster, RedisSentinels, RedisServer},
     system::{Builder, Server, System},
 };
+use tokio::time::{sleep, timeout};
 
 use crate::{
     act::Script,
@@ -24,8 +25,8 @@ const DRAIN: Duration = Duration::from_secs(3);
 const END_DEADLINE: Duration = Duration::from_secs(10);
 /// What a slow network adds in each direction.
 const DELAY: Duration = Duration::from_millis(200);
-/// Long enough that the replica has missed something when its master dies.
-const REPLICA_LAG: Duration = Duration::from_millis(500);
+/// Acknowledged by a master that dies before its replica has it.
+const LOST_KEY: &str = "chaos:lost";
 
 /// The whole system as processes.
 pub(crate) struct World {
@@ -34,6 +35,10 @@ pub(crate) struct World {
     postgres: Option<PostgresServer>,
     /// The ports of the Redis servers that faults have taken down.
     struck: Vec<u16>,
+    /// The servers that are meant to be down.
+    down: BTreeSet<usize>,
+    /// What went wrong with the system itself, or with a fault that was to be done to it.
+    pub(crate) complaints: Vec<String>,
 }
 
 enum RunningRedis {
@@ -63,15 +68,22 @@ impl World {
             RunningRedis::Sentinel(sentinels) => builder.redis_at(sentinels.url()),
             RunningRedis::Cluster(cluster) => builder.redis_at(cluster.url()),
         };
-        Self { system: builder.start().await, redis, postgres, struck: Vec::new() }
+        let system = builder.start().await;
+        Self { system, redis, postgres, struck: Vec::new(), down: BTreeSet::new(), complaints: Vec::new() }
     }
 
     /// Begins a fault.
     pub(crate) async fn strike(&mut self, strike: &Strike) {
         match strike.fault {
-            Fault::MessageServerKill | Fault::InstanceKill => self.server(strike).kill(),
+            Fault::MessageServerKill | Fault::InstanceKill => {
+                self.down.insert(index(strike));
+                self.server(strike).kill();
+            }
             Fault::MessageServerPause | Fault::InstancePause => self.server(strike).pause(),
-            Fault::MessageServerDeploy | Fault::InstanceDeploy => self.server(strike).ask_to_stop(),
+            Fault::MessageServerDeploy | Fault::InstanceDeploy => {
+                self.down.insert(index(strike));
+                self.server(strike).ask_to_stop();
+            }
             Fault::RollingDeploy => self.deploy_all().await,
             Fault::RedisKill => self.strike_redis(strike, RedisServer::kill).await,
             Fault::RedisPause => self.strike_redis(strike, RedisServer::pause).await,
@@ -115,8 +127,11 @@ impl World {
     pub(crate) async fn heal(&mut self, strike: &Strike) {
         match strike.fault {
             Fault::MessageServerPause | Fault::InstancePause => self.server(strike).resume(),
-            Fault::MessageServerKill | Fault::InstanceKill => self.server(strike).restart().await,
-            Fault::MessageServerDeploy | Fault::InstanceDeploy => restart_when_ended(self.server(strike)).await,
+            Fault::MessageServerKill | Fault::InstanceKill => {
+                self.server(strike).restart().await;
+                self.down.remove(&index(strike));
+            }
+            Fault::MessageServerDeploy | Fault::InstanceDeploy => self.restart_when_ended(index(strike)).await,
             Fault::RedisKill | Fault::RedisLossyFailover => {
                 for port in std::mem::take(&mut self.struck) {
                     self.redis_on(port).restart().await;
@@ -158,13 +173,29 @@ impl World {
         }
     }
 
-    fn server(&mut self, strike: &Strike) -> &mut Server {
-        match strike.fault.part() {
-            Part::MessageServer | Part::Publisher | Part::Senders | Part::MessageServerStorage => {
-                self.system.message_server(strike.target % MESSAGE_SERVERS)
+    /// A server that ends although nobody meant it to has crashed, even if the others make up for it.
+    pub(crate) fn look_for_crashes(&mut self) {
+        for index in 0..SERVERS {
+            let (name, server) = self.any_server(index);
+            if let Some(status) = server.ended()
+                && self.down.insert(index)
+            {
+                self.complaints.push(format!("{name} ended by itself with {status}"));
             }
-            _ => self.system.websocket_server(strike.target % INSTANCES),
         }
+    }
+
+    /// The logs of all servers, with their names.
+    pub(crate) fn logs(&mut self) -> Vec<(String, String)> {
+        let log = |index| {
+            let (name, server) = self.any_server(index);
+            (name, server.log())
+        };
+        (0..SERVERS).map(log).collect()
+    }
+
+    fn server(&mut self, strike: &Strike) -> &mut Server {
+        self.any_server(index(strike)).1
     }
 
     fn link(&mut self, strike: &Strike, change: impl Fn(&TcpProxy)) {
@@ -183,9 +214,9 @@ impl World {
 
     async fn deploy_all(&mut self) {
         for index in 0..SERVERS {
-            let (_, server) = self.any_server(index);
-            server.ask_to_stop();
-            restart_when_ended(server).await;
+            self.down.insert(index);
+            self.any_server(index).1.ask_to_stop();
+            self.restart_when_ended(index).await;
         }
     }
 
@@ -207,15 +238,20 @@ impl World {
         }
     }
 
-    /// On a server that another fault has frozen or killed, it is not done.
+    /// A server that another fault has frozen or killed does not answer; some server has to.
     async fn on_every_redis(&mut self, command: &[&str]) {
         let servers = match &mut self.redis {
             RunningRedis::Standalone => vec![&*self.system.redis()],
             RunningRedis::Sentinel(sentinels) => vec![&*sentinels.master().await],
             RunningRedis::Cluster(cluster) => cluster.nodes().iter().collect(),
         };
+        let mut replies = Vec::new();
         for server in servers {
-            let _: Option<String> = server.try_execute(command).await;
+            replies.extend(server.try_execute(command).await);
+        }
+        let has_done = |reply: &String| reply.starts_with("+OK") || reply.starts_with(':') && !reply.starts_with(":0");
+        if !replies.iter().any(has_done) {
+            self.complaints.push(format!("{command:?} did nothing: {replies:?}"));
         }
     }
 
@@ -223,11 +259,49 @@ impl World {
         let RunningRedis::Sentinel(sentinels) = &mut self.redis else { return };
         let master = sentinels.master_port().await;
         sentinels.replica().await.pause();
-        tokio::time::sleep(REPLICA_LAG).await;
+        // What its kernel has taken in would reach it later, unless its link to the master is gone.
+        let cut = sentinels.server(master).execute(&["CLIENT", "KILL", "TYPE", "replica"]).await;
+        let written = sentinels.server(master).execute(&["SET", LOST_KEY, "1"]).await;
         sentinels.server(master).kill();
         sentinels.replica().await.resume();
         sentinels.until_master_is_not(master).await;
         self.struck.push(master);
+        let read = sentinels.master().await.execute(&["GET", LOST_KEY]).await;
+        if written != "+OK\r\n" || !read.starts_with("$-1") {
+            self.complaints.push(format!("a failover lost nothing: cut {cut:?}, written {written:?}, read {read:?}"));
+        }
+        sentinels.master().await.execute(&["DEL", LOST_KEY]).await;
+    }
+
+    /// A server that does not drain in time is a complaint, and killed, as a supervisor does it.
+    async fn restart_when_ended(&mut self, index: usize) {
+        let (name, server) = self.any_server(index);
+        let ended = timeout(END_DEADLINE, async {
+            loop {
+                if let Some(status) = server.ended() {
+                    return status;
+                }
+                sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+        server.restart().await;
+        self.down.remove(&index);
+        match ended {
+            Ok(status) if status.success() => {}
+            Ok(status) => self.complaints.push(format!("{name} was asked to end and ended with {status}")),
+            Err(_) => self.complaints.push(format!("{name} did not end within {END_DEADLINE:?}")),
+        }
+    }
+}
+
+/// The server that a fault is done to, among all.
+const fn index(strike: &Strike) -> usize {
+    match strike.fault.part() {
+        Part::MessageServer | Part::Publisher | Part::Senders | Part::MessageServerStorage => {
+            strike.target % MESSAGE_SERVERS
+        }
+        _ => MESSAGE_SERVERS + strike.target % INSTANCES,
     }
 }
 
@@ -244,15 +318,4 @@ fn builder(script: &Script) -> Builder {
         builder = builder.links();
     }
     if script.repair { builder } else { builder.websocket_setting("CHAT_LIMITS_REPAIR", "false") }
-}
-
-/// A server that has not ended by itself is killed, as a supervisor does it.
-async fn restart_when_ended(server: &mut Server) {
-    let _ended = tokio::time::timeout(END_DEADLINE, async {
-        while server.ended().is_none() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    })
-    .await;
-    server.restart().await;
 }

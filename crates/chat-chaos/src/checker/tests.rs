@@ -73,6 +73,23 @@ fn another_message_than_the_acknowledged_one_is_found() {
 }
 
 #[test]
+fn a_send_that_was_stored_twice_is_a_duplicate() {
+    let mut journal = journal(&[1, 2]);
+    // The answer to the first attempt was lost; only the second was acknowledged.
+    journal.receipts[0].message = Some(MessageIds { message_id: Uuid::from_u128(77), ..ids(2) });
+    assert_eq!(found(&sent([2]), journal), [(Kind::Duplicated, 2)]);
+}
+
+#[test]
+fn listeners_that_receive_different_events_under_one_number_are_found() {
+    let mut other = journal(&[1]);
+    other.receipts[0].message = Some(ids(9));
+    let violations = check(&sent([]), &[journal(&[1]), other]);
+    assert_eq!(violations.len(), 1);
+    assert_eq!((violations[0].kind, violations[0].seq), (Kind::Duplicated, 1));
+}
+
+#[test]
 fn one_number_for_two_messages_is_found() {
     let mut sent = sent([1]);
     sent.acknowledged.push(Acknowledged { message_id: Uuid::from_u128(77), ..acknowledged(1) });

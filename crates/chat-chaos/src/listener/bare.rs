@@ -6,13 +6,19 @@ use chat_domain::ChannelId;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
+use tokio_tungstenite::tungstenite::Error;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Listener,
-    socket::{Frame, Socket},
+    socket::{Ended, Frame, Socket},
 };
 use crate::history::Journal;
+
+/// What an instance that stops, or cannot ask storage, may answer to an upgrade.
+const PASSING_REFUSALS: [u16; 2] = [429, 503];
+/// Why this load may be sent away: at the end of an instance, without storage, after a pause, or having read too slowly.
+const PASSING_CODES: [u16; 7] = [1000, 1001, 1012, 1013, 4009, 4020, 4022];
 
 /// Between two tries to connect, at most.
 const BACKOFF: Duration = Duration::from_millis(500);
@@ -64,9 +70,15 @@ impl Bare {
     async fn be_there(&mut self) {
         loop {
             let url = &self.listener.urls[self.random.random_range(0..self.listener.urls.len())];
-            if let Ok(socket) = Socket::connect(url, &self.listener.token).await {
-                self.journal.connections += 1;
-                self.hear(socket).await;
+            match Socket::connect(url, &self.listener.token).await {
+                Ok(socket) => {
+                    self.journal.connections += 1;
+                    self.hear(socket).await;
+                }
+                Err(Error::Http(refusal)) if !PASSING_REFUSALS.contains(&refusal.status().as_u16()) => {
+                    self.journal.complaints.push(format!("the upgrade was refused with {}", refusal.status()));
+                }
+                Err(_) => {}
             }
             sleep(self.up_to(BACKOFF)).await;
         }
@@ -78,7 +90,14 @@ impl Bare {
                 return;
             }
         }
-        while let Some(text) = socket.next().await {
+        loop {
+            let text = match socket.next().await {
+                Ok(text) => text,
+                Err(Ended::Closed(code)) if !PASSING_CODES.contains(&code) => {
+                    return self.journal.complaints.push(format!("the connection was closed with {code}"));
+                }
+                Err(_) => return,
+            };
             let Ok(frame) = serde_json::from_str::<Frame>(&text) else {
                 self.journal.complaints.push(format!("does not decode: {text}"));
                 return;

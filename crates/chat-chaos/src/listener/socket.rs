@@ -26,6 +26,15 @@ pub(super) struct Socket {
     heard_at: Instant,
 }
 
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// Without a word, or it was silent for too long.
+    Broken,
+    /// With this close code.
+    Closed(u16),
+}
+
 /// What a listener looks at in a frame of the server.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -57,22 +66,24 @@ impl Socket {
         self.socket.send(Message::text(frame.to_string())).await
     }
 
-    /// The next text frame, or `None` when the connection has ended or is silent for too long.
-    pub(super) async fn next(&mut self) -> Option<String> {
+    /// The next text frame.
+    pub(super) async fn next(&mut self) -> Result<String, Ended> {
         loop {
             let Ok(received) = timeout(PING_EVERY, self.socket.next()).await else {
                 if self.heard_at.elapsed() > SILENCE {
-                    return None;
+                    return Err(Ended::Broken);
                 }
                 // Not a control frame: those are answered even by a server whose sessions hang.
-                timeout(SILENCE, self.send(&serde_json::json!({"type": "PING"}))).await.ok()?.ok()?;
+                let sent = timeout(SILENCE, self.send(&serde_json::json!({"type": "PING"}))).await;
+                sent.map_err(|_| Ended::Broken)?.map_err(|_| Ended::Broken)?;
                 continue;
             };
             self.heard_at = Instant::now();
-            match received?.ok()? {
-                Message::Text(text) => return Some(text.as_str().to_owned()),
-                Message::Close(_) => return None,
-                _ => {}
+            match received {
+                Some(Ok(Message::Text(text))) => return Ok(text.as_str().to_owned()),
+                Some(Ok(Message::Close(Some(frame)))) => return Err(Ended::Closed(frame.code.into())),
+                Some(Ok(Message::Close(None)) | Err(_)) | None => return Err(Ended::Broken),
+                Some(Ok(_)) => {}
             }
         }
     }

@@ -32,8 +32,10 @@ pub(crate) async fn listen_through_client(listener: Listener, stop: Cancellation
         match item {
             Item::Event(event) => {
                 let ids: Ids = serde_json::from_slice(&event.body).unwrap_or_default();
-                let index = indices.get(&event.channel_id).copied().unwrap_or_default();
-                listener.note(&mut journal, index, event.seq, ids.both());
+                match indices.get(&event.channel_id) {
+                    Some(index) => listener.note(&mut journal, *index, event.seq, ids.both()),
+                    None => journal.complaints.push(format!("not asked for: {event:?}")),
+                }
             }
             Item::State(State::Online { .. }) => journal.connections += 1,
             Item::Reset { .. } | Item::Unsubscribed { .. } | Item::Refused { .. } | Item::Error { .. } => {
