@@ -63,10 +63,16 @@ async fn a_topic_lingers_and_then_is_not_heard_any_more(
         assert!(dropped.elapsed() < DEADLINE, "the topic is still heard");
         bus.publish(room(1), ["late".into()]).await;
         bus.publish(control, ["control".into()]).await;
-        if bus.next_text().await == (control, "control".into()) {
+        let mut late = false;
+        loop {
+            match bus.next_text().await {
+                (topic, _) if topic == control => break,
+                (_, text) => late |= text == "late",
+            }
+        }
+        if !late {
             break;
         }
-        assert_eq!(bus.next_text().await, (control, "control".into()));
         tokio::time::sleep(LINGER / 10).await;
     }
     assert!(dropped.elapsed() >= LINGER);
