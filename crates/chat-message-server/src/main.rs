@@ -58,7 +58,7 @@ async fn renew_epochs(config: &Config) -> Result<ExitCode, Box<dyn Error>> {
 async fn run(config: &Config, logs: LogHandle) -> Result<ExitCode, Box<dyn Error>> {
     raise_file_limit();
     let lifecycle = Lifecycle::new(config.process.drain);
-    let backends = open(config).await?;
+    let backends = open(config, &lifecycle).await?;
     let listener = bind("http.listen", config.http.listen).await?;
     let management = bind("management.listen", config.management.listen).await?;
     let (http, probes) = (listener.local_addr()?, management.local_addr()?);
@@ -78,9 +78,10 @@ async fn run(config: &Config, logs: LogHandle) -> Result<ExitCode, Box<dyn Error
     Ok(code)
 }
 
-async fn open(config: &Config) -> Result<Backends, Box<dyn Error>> {
+async fn open(config: &Config, lifecycle: &Lifecycle) -> Result<Backends, Box<dyn Error>> {
     let storage = chat_storage::open(&config.database).await?;
-    let publisher = Arc::new(RedisPublisher::connect(&config.redis)?);
+    let (publisher, follow) = RedisPublisher::connect(&config.redis, lifecycle.soft_token().clone())?;
+    lifecycle.spawn_essential("bus", follow);
     let reached = async {
         while publisher.ping().await.is_err() {
             sleep(REDIS_POLL).await;
@@ -89,7 +90,7 @@ async fn open(config: &Config) -> Result<Backends, Box<dyn Error>> {
     if timeout(REDIS_PATIENCE, reached).await.is_err() {
         tracing::warn!("Redis is not reachable; going on without, readers repair from the log");
     }
-    Ok(Backends { storage, publisher, clock: Arc::new(SystemClock) })
+    Ok(Backends { storage, publisher: Arc::new(publisher), clock: Arc::new(SystemClock) })
 }
 
 async fn bind(key: &str, address: std::net::SocketAddr) -> Result<TcpListener, io::Error> {

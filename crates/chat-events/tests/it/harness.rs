@@ -119,9 +119,18 @@ impl Bus {
         let (sink, heard) = sink(first);
         let stop = CancellationToken::new();
         let (subscriber, run) = RedisSubscriber::connect(&config, sink, stop.clone()).unwrap();
-        TaskTracker::new().spawn(run);
-        let publisher: Arc<dyn Publisher> = Arc::new(RedisPublisher::connect(&config).unwrap());
-        let mut bus = Self { publisher, subscriber: Arc::new(subscriber), heard, told: Vec::new(), redis, stop };
+        let (publisher, follow) = RedisPublisher::connect(&config, stop.clone()).unwrap();
+        let tasks = TaskTracker::new();
+        tasks.spawn(run);
+        tasks.spawn(follow);
+        let mut bus = Self {
+            publisher: Arc::new(publisher),
+            subscriber: Arc::new(subscriber),
+            heard,
+            told: Vec::new(),
+            redis,
+            stop,
+        };
         bus.until_reachable().await;
         assert_eq!(bus.next().await, Delivery::Interrupted(Interruption::Restored), "what a bus says first");
         bus

@@ -14,6 +14,7 @@ use chat_events::{
         redis::{RedisConfig, RedisPublisher},
     },
 };
+use tokio_util::sync::CancellationToken;
 
 pub(crate) async fn expect_lost_and_restored(bus: &mut Bus) {
     assert_eq!(bus.next().await, Delivery::Interrupted(Interruption::Lost));
@@ -120,7 +121,7 @@ fn bad_addresses_are_named_without_their_password() {
         "nonsense secret-word",
     ] {
         let config = RedisConfig { url: url.into(), ..RedisConfig::default() };
-        let Err(error) = RedisPublisher::connect(&config) else { panic!("{url} was taken") };
+        let Err(error) = RedisPublisher::connect(&config, CancellationToken::new()) else { panic!("{url} was taken") };
         assert!(matches!(error, BusError::Address(_)));
         assert!(!error.to_string().contains("secret-word"), "{error}");
         assert!(!serde_json::to_string(&config).unwrap().contains("secret-word"));

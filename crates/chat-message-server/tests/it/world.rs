@@ -95,13 +95,14 @@ impl World {
         config.process.drain = DEADLINE;
         configure(&mut config);
 
-        let publisher = Arc::new(RedisPublisher::connect(&config.redis).unwrap());
+        let (lifecycle, mut registry) = (Lifecycle::new(config.process.drain), Registry::default());
+        let (publisher, follow) = RedisPublisher::connect(&config.redis, lifecycle.soft_token().clone()).unwrap();
+        lifecycle.spawn_essential("bus", follow);
         let storage = chat_storage::open(&config.database).await.unwrap();
-        let backends = Backends { storage, publisher, clock: Arc::new(SystemClock) };
+        let backends = Backends { storage, publisher: Arc::new(publisher), clock: Arc::new(SystemClock) };
         wait_until("the publisher is connected", DEADLINE, async || backends.publisher.ping().await.is_ok()).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
-        let (lifecycle, mut registry) = (Lifecycle::new(config.process.drain), Registry::default());
         serve(listener, &config, &backends, &mut registry, &lifecycle).unwrap();
         Self { base, redis, database_url, lifecycle, backends, registry, place }
     }

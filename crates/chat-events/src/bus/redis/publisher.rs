@@ -7,10 +7,7 @@ use fred::{
 };
 use futures_util::future::join_all;
 use parking_lot::Mutex;
-use tokio_util::{
-    sync::{CancellationToken, DropGuard},
-    task::TaskTracker,
-};
+use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use super::{
@@ -28,20 +25,23 @@ const PIPELINE: usize = 512;
 /// The sending side of the bus over Redis.
 pub struct RedisPublisher {
     routes: Arc<Routes>,
-    /// Ends the scouting task.
-    _stop: DropGuard,
 }
 
 impl RedisPublisher {
     /// A publisher that connects in the background, again whenever a connection is lost, and to another server when that
-    /// one has become the master or the owner of a topic's slot.
-    pub fn connect(config: &RedisConfig) -> Result<Self, BusError> {
+    /// one has become the master or the owner of a topic's slot. It follows the servers as long as the returned future is
+    /// polled, until `stop`; after that it publishes on the connections that it has.
+    pub fn connect(
+        config: &RedisConfig,
+        stop: CancellationToken,
+    ) -> Result<(Self, impl Future<Output = ()> + Send + use<>), BusError> {
         let access = Arc::new(Access::new(config)?);
         let routes = Arc::new(Routes { access: Arc::clone(&access), table: Mutex::default() });
-        let stop = CancellationToken::new();
         let follow = Arc::clone(&routes).follow(Scout::new(access));
-        TaskTracker::new().spawn(stop.clone().run_until_cancelled_owned(follow));
-        Ok(Self { routes, _stop: stop.drop_guard() })
+        let run = async move {
+            stop.run_until_cancelled(follow).await;
+        };
+        Ok((Self { routes }, run))
     }
 }
 
