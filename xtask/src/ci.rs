@@ -9,8 +9,8 @@ use crate::shell::{cargo, output, program, root, run};
 use crate::ui::{complain, say, seconds};
 use crate::{chaos, test, tidy, tools};
 
-/// Short, and the same in each run: two and a half minutes over both storages and all kinds of Redis.
-const CHAOS: [&str; 6] = ["--duration", "75s", "--fault-length", "2s", "--seed", "20261122"];
+/// Short, and the same in each run: about two minutes over both storages and all kinds of Redis.
+const CHAOS: [&str; 6] = ["--duration", "50s", "--fault-length", "2s", "--seed", "20261122"];
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
