@@ -255,6 +255,10 @@ pub trait UserRepository: Send + Sync {
     /// One user.
     async fn user(&self, id: UserId) -> Result<Option<User>, StorageError>;
 
+    /// The status of those of these users that are not ACTIVE, in one query; unknown users are left out. Never from a
+    /// replica.
+    async fn restricted(&self, users: &[UserId]) -> Result<Vec<(UserId, UserStatus)>, StorageError>;
+
     /// Changes what is `Some`. An empty e-mail address is taken away.
     async fn update_profile(
         &self,

@@ -227,6 +227,10 @@ impl UserRepository for PostgresStorage {
         bounded("user", self.limit, users::user(&self.primary, id)).await
     }
 
+    async fn restricted(&self, users: &[UserId]) -> Result<Vec<(UserId, UserStatus)>, StorageError> {
+        bounded("restricted", self.limit, users::restricted(&self.primary, users)).await
+    }
+
     async fn update_profile(
         &self,
         id: UserId,

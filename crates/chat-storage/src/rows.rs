@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use chat_domain::{
     Channel, ChannelDetails, ChannelId, ClientMessageId, Member, Message, MessageContent, Timestamp, User, UserId,
+    UserStatus,
     named::UnknownName,
     ports::{Access, ChannelCursor, ChannelSummary, ChannelView, Head, LoggedEvent, MemberView},
 };
@@ -35,6 +36,19 @@ impl UserRow {
             created_at: Timestamp::from_millis(self.created_at),
             updated_at: Timestamp::from_millis(self.updated_at),
         })
+    }
+}
+
+/// A user's status.
+#[derive(Debug, FromRow)]
+pub(crate) struct StatusRow {
+    id: Uuid,
+    status: String,
+}
+
+impl StatusRow {
+    pub(crate) fn read(self) -> Read<(UserId, UserStatus)> {
+        Ok((self.id.into(), named(&self.status)?))
     }
 }
 

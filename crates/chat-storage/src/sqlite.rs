@@ -174,6 +174,10 @@ impl UserRepository for SqliteStorage {
         bounded("user", self.limit, users::user(&self.readers, id)).await
     }
 
+    async fn restricted(&self, users: &[UserId]) -> Result<Vec<(UserId, UserStatus)>, StorageError> {
+        bounded("restricted", self.limit, users::restricted(&self.readers, users)).await
+    }
+
     async fn update_profile(
         &self,
         id: UserId,

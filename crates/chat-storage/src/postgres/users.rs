@@ -6,7 +6,7 @@ use sqlx::PgPool;
 use crate::{
     batch::storable,
     bounded::side_write,
-    rows::{UserRow, is_stale},
+    rows::{StatusRow, UserRow, is_stale, read_all},
     sql::{self, user_columns},
 };
 
@@ -27,6 +27,12 @@ pub(super) async fn ensure(pool: &PgPool, id: UserId, username: &str, at: Timest
 
 pub(super) async fn user(pool: &PgPool, id: UserId) -> Result<Option<User>, sqlx::Error> {
     find(pool, id).await?.map(UserRow::read).transpose()
+}
+
+pub(super) async fn restricted(pool: &PgPool, users: &[UserId]) -> Result<Vec<(UserId, UserStatus)>, sqlx::Error> {
+    const SQL: &str = "SELECT id, status FROM users WHERE id = ANY($1) AND status <> 'ACTIVE'";
+    let ids: Vec<_> = users.iter().map(|id| id.as_uuid()).collect();
+    read_all(sqlx::query_as(SQL).bind(ids).fetch_all(pool).await?, StatusRow::read)
 }
 
 pub(super) async fn update_profile(

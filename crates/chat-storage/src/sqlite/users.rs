@@ -3,11 +3,14 @@
 use chat_domain::{Refusal, Timestamp, User, UserId, UserStatus};
 use sqlx::SqlitePool;
 
-use super::writer::Writer;
+use super::{
+    json::{array, hex},
+    writer::Writer,
+};
 use crate::{
     batch::storable,
     bounded::side_write,
-    rows::{UserRow, is_stale},
+    rows::{StatusRow, UserRow, is_stale, read_all},
     sql,
 };
 
@@ -41,6 +44,13 @@ async fn touch(writer: &Writer, id: UserId, at: Timestamp) -> Result<(), sqlx::E
 
 pub(super) async fn user(pool: &SqlitePool, id: UserId) -> Result<Option<User>, sqlx::Error> {
     find(pool, id).await?.map(UserRow::read).transpose()
+}
+
+pub(super) async fn restricted(pool: &SqlitePool, users: &[UserId]) -> Result<Vec<(UserId, UserStatus)>, sqlx::Error> {
+    const SQL: &str = "SELECT id, status FROM users \
+         WHERE id IN (SELECT unhex(value) FROM json_each($1)) AND status <> 'ACTIVE'";
+    let ids = array(users.iter().map(|id| hex(id.as_uuid())))?;
+    read_all(sqlx::query_as(SQL).bind(ids).fetch_all(pool).await?, StatusRow::read)
 }
 
 pub(super) async fn update_profile(

@@ -62,3 +62,30 @@ async fn a_status_changes_as_the_rules_say(#[values(Kind::Sqlite, Kind::Postgres
     let refused = world.store.change_status(nobody, UserStatus::Active, world.now()).await.unwrap_err();
     assert!(matches!(refused, CommandError::Refused(refusal) if refusal == Refusal::UserNotFound(nobody)));
 }
+
+#[rstest]
+#[tokio::test]
+async fn who_of_many_users_is_not_active(#[values(Kind::Sqlite, Kind::Postgres)] kind: Kind) {
+    let world = World::new(kind).await;
+    let [alice, bob, carol, dave, again] = world.users(["alice", "bob", "carol", "dave", "again"]).await;
+    let changes = [
+        (bob, UserStatus::Suspended),
+        (carol, UserStatus::Banned),
+        (dave, UserStatus::Withdrawn),
+        (again, UserStatus::Banned),
+    ];
+    for (id, to) in changes {
+        world.store.change_status(id, to, world.now()).await.unwrap();
+    }
+    world.store.change_status(again, UserStatus::Active, world.now()).await.unwrap();
+    let mut asked: Vec<_> = (0..3_000).map(|_| UserId::new(world.now())).collect();
+    asked.extend([alice, bob, dave, again]);
+
+    let mut restricted = world.store.restricted(&asked).await.unwrap();
+    restricted.sort_by_key(|(id, _)| *id);
+    let mut expected = [(bob, UserStatus::Suspended), (dave, UserStatus::Withdrawn)];
+    expected.sort_by_key(|(id, _)| *id);
+    assert_eq!(restricted, expected, "active and unknown users are left out, and those not asked about");
+    assert_eq!(world.store.restricted(&[carol]).await.unwrap(), [(carol, UserStatus::Banned)]);
+    assert_eq!(world.store.restricted(&[]).await.unwrap(), []);
+}
