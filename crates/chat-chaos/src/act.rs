@@ -53,6 +53,8 @@ pub(crate) struct Script {
     pub(crate) channels: usize,
     /// How many of the channels each listener has open.
     pub(crate) open_channels: usize,
+    /// All listeners are at one instance, as long as it is there.
+    pub(crate) crowded: bool,
     pub(crate) repair: bool,
 }
 
@@ -177,13 +179,16 @@ fn listeners(
             open.dedup();
             let progress = Arc::new(Progress::new(open.iter().copied()));
             let mut urls = urls.clone();
-            urls.rotate_left(number % INSTANCES);
+            if !script.crowded {
+                urls.rotate_left(number % INSTANCES);
+            }
             Listener {
                 name: format!("listener-{number}"),
                 token: users[0].token.clone(),
                 urls,
                 channels: open.into_iter().map(|index| (index, channels[index])).collect(),
                 takes_breaks: takes_breaks(number),
+                crowds: script.crowded,
                 seed: script.seed.wrapping_add(number as u64),
                 clock,
                 progress,
@@ -239,7 +244,7 @@ async fn break_and_heal(world: &mut World, script: &Script, clock: ActClock) -> 
             }
         }
         late += real.to().saturating_sub(round.to() + late);
-        tell(&real);
+        tell(&real, world);
         done.push(real);
     }
     watch.sample_until(world, clock, script.duration).await;
@@ -251,8 +256,10 @@ const fn planned(strike: &Strike, begins: bool) -> Duration {
 }
 
 #[expect(clippy::print_stderr, reason = "progress for who waits")]
-fn tell(round: &Round) {
-    eprintln!("  {:>6.1} s to {:>6.1} s  {}", round.from().as_secs_f64(), round.to().as_secs_f64(), round.name());
+fn tell(round: &Round, world: &mut World) {
+    let faults: Vec<_> = round.strikes.iter().map(|strike| world.describe(strike)).collect();
+    let (from, to) = (round.from().as_secs_f64(), round.to().as_secs_f64());
+    eprintln!("  {from:>6.1} s to {to:>6.1} s  {}", faults.join(" + "));
 }
 
 #[derive(Default)]

@@ -27,6 +27,8 @@ pub(crate) struct Listener {
     pub(crate) channels: Vec<(usize, ChannelId)>,
     /// Does it leave by its own will now and then?
     pub(crate) takes_breaks: bool,
+    /// Does it go to the first instance that is there, instead of to any?
+    pub(crate) crowds: bool,
     pub(crate) seed: u64,
     pub(crate) clock: ActClock,
     pub(crate) progress: Arc<Progress>,

@@ -61,6 +61,9 @@ struct Arguments {
     /// How many of the channels each listener has open.
     #[arg(long, default_value = "4", value_parser = at_least_one)]
     open_channels: usize,
+    /// Puts all listeners on one instance, as long as it is there: when it dies, all come back at once.
+    #[arg(long)]
+    crowded: bool,
     /// Turns the repair of the instances off, which has to end in a broken promise. Needs servers of a debug build.
     #[arg(long)]
     without_repair: bool,
@@ -141,6 +144,7 @@ impl Arguments {
             listeners: self.listeners,
             channels: self.channels,
             open_channels: self.open_channels.min(self.channels),
+            crowded: self.crowded,
             repair: !self.without_repair,
         }
     }

@@ -165,6 +165,15 @@ impl World {
         }
     }
 
+    /// The fault, and the server that it is done to.
+    pub(crate) fn describe(&mut self, strike: &Strike) -> String {
+        let name = strike.fault.name();
+        match strike.fault.part() {
+            Part::AllServers | Part::Redis | Part::Postgres => name,
+            _ => format!("{name} ({})", self.any_server(index(strike)).0),
+        }
+    }
+
     /// One of all servers, with its name: the message servers come first.
     pub(crate) fn any_server(&mut self, index: usize) -> (String, &mut Server) {
         match index.checked_sub(MESSAGE_SERVERS) {

@@ -68,10 +68,14 @@ impl Bare {
 
     /// Comes back as often as the connection ends.
     async fn be_there(&mut self) {
+        let mut failures = 0;
         loop {
-            let url = &self.listener.urls[self.random.random_range(0..self.listener.urls.len())];
-            match Socket::connect(url, &self.listener.token).await {
+            let urls = &self.listener.urls;
+            let instance = if self.listener.crowds { failures } else { self.random.random_range(0..urls.len()) };
+            failures += 1;
+            match Socket::connect(&urls[instance % urls.len()], &self.listener.token).await {
                 Ok(socket) => {
+                    failures = 0;
                     self.journal.connections += 1;
                     self.hear(socket).await;
                 }
