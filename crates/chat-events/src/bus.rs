@@ -20,7 +20,8 @@ pub use interest::Interest;
 #[async_trait]
 pub trait Publisher: Send + Sync {
     /// Publishes payloads in the given order, pipelined. An error means that some may not have gone out, and never that
-    /// anything is lost: who missed them reads the log.
+    /// anything is lost: who missed them reads the log. Where the bus is away, or still owes an answer, it refuses at once,
+    /// so a caller that publishes one batch after the other waits for it once.
     async fn publish(&self, batch: Vec<Publication>) -> Result<(), BusError>;
 
     /// Can the bus be reached?

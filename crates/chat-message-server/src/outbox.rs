@@ -11,7 +11,6 @@ use chat_events::{
 };
 use common_server::Lifecycle;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 
@@ -30,8 +29,9 @@ pub(crate) struct Outbox {
 
 impl Outbox {
     /// Starts the publishing task. It ends when every clone of this handle was dropped and everything that waits has gone
-    /// out, or, if the bus is away while the server stops, was dropped: nobody waits for a bus that does not answer. At most `capacity` publications wait; what comes when they do is dropped and counted, because a queue that
-    /// full means that the bus does not keep up, and readers catch up from the log anyway.
+    /// out or was refused: a bus that does not answer refuses at once. At most `capacity` publications wait; what comes when
+    /// they do is dropped and counted, because a queue that full means that the bus does not keep up, and readers catch up
+    /// from the log anyway.
     pub(crate) fn start(
         publisher: Arc<dyn Publisher>,
         metrics: Arc<Metrics>,
@@ -39,8 +39,7 @@ impl Outbox {
         lifecycle: &Lifecycle,
     ) -> Self {
         let (queue, waiting) = mpsc::channel(capacity);
-        let stopping = lifecycle.soft_token().clone();
-        let task = Task { publisher, metrics: metrics.clone(), waiting, stopping, failing: false };
+        let task = Task { publisher, metrics: metrics.clone(), waiting, failing: false };
         lifecycle.spawn_essential("outbox", task.run());
         Self { queue, metrics }
     }
@@ -66,7 +65,6 @@ struct Task {
     publisher: Arc<dyn Publisher>,
     metrics: Arc<Metrics>,
     waiting: mpsc::Receiver<Publication>,
-    stopping: CancellationToken,
     failing: bool,
 }
 
@@ -74,11 +72,6 @@ impl Task {
     async fn run(mut self) {
         let mut batch = Vec::with_capacity(LARGEST_BATCH);
         while self.waiting.recv_many(&mut batch, LARGEST_BATCH).await > 0 {
-            if self.failing && self.stopping.is_cancelled() {
-                self.metrics.publications_failed(batch.len());
-                batch.clear();
-                continue;
-            }
             self.publish(std::mem::take(&mut batch)).await;
             self.metrics.publications_queued(self.waiting.len());
         }

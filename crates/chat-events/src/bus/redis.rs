@@ -1,11 +1,12 @@
 //! The bus over Redis pub/sub: one server, the master that Sentinels name, or a Cluster with its sharded pub/sub.
 //!
 //! A [`Scout`](scout::Scout) finds out which server has which topics, and each server has a connection of its own: one
-//! that hangs holds up no other. Publishing and subscribing have a connection each: a client that subscribes does nothing
+//! that hangs holds up no other for longer than a quarter of a second, once. Publishing and subscribing have a connection each: a client that subscribes does nothing
 //! else but PING, because the replies of other commands could be paired with the wrong callers after a reconnection.
 
 mod access;
 mod keeper;
+mod line;
 mod publisher;
 mod reader;
 mod scout;
@@ -88,4 +89,8 @@ fn masked_url<S: Serializer>(url: &SecretString, serializer: S) -> Result<S::Ok,
 
 fn unavailable(error: &fred::error::Error) -> BusError {
     BusError::Unavailable(error.details().to_owned())
+}
+
+fn not_connected() -> BusError {
+    BusError::Unavailable("not connected, or the last answer is still missing".into())
 }

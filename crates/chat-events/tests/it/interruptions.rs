@@ -3,14 +3,14 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crate::harness::{Bus, DEADLINE, room};
 use chat_events::{
     Topic,
     bus::{
-        BusError, Delivery, Interruption,
+        BusError, Delivery, Interruption, Publication,
         redis::{RedisConfig, RedisPublisher},
     },
 };
@@ -59,7 +59,7 @@ async fn publishing_while_redis_is_away_is_an_error_at_once() {
         }
         bus.publisher.publish(Vec::new()).await.unwrap();
         let topic = room(1);
-        bus.publisher.publish(vec![chat_events::bus::Publication { topic, payload: "x".into() }]).await
+        bus.publisher.publish(vec![Publication { topic, payload: "x".into() }]).await
     });
     assert!(matches!(refused.await.unwrap(), Err(BusError::Unavailable(_))));
 }
@@ -73,6 +73,28 @@ async fn a_redis_that_hangs_is_noticed() {
     bus.server().resume();
     assert_eq!(bus.next().await, Delivery::Interrupted(Interruption::Restored));
     expect_heard(&mut bus, room(1), "awake").await;
+}
+
+#[tokio::test]
+async fn a_redis_that_hangs_is_given_one_batch_and_no_more() {
+    let mut bus = Bus::redis(16_384, |_| {}).await;
+    let _interest = bus.listen(room(1)).await;
+    bus.server().pause();
+    // More than fits between the two, so that the client stands still while it writes.
+    let payload = "x".repeat(64 * 1024);
+    let large = || vec![Publication { topic: room(1), payload: payload.clone().into() }; 500];
+    let started = Instant::now();
+    assert!(matches!(bus.publisher.publish(large()).await, Err(BusError::Unavailable(_))));
+    assert!(started.elapsed() < Duration::from_secs(4), "waited for {:?}", started.elapsed());
+    let started = Instant::now();
+    for _ in 0..20 {
+        assert!(matches!(bus.publisher.publish(large()).await, Err(BusError::Unavailable(_))));
+    }
+    assert!(started.elapsed() < Duration::from_secs(1), "waited again, for {:?}", started.elapsed());
+    assert!(bus.publisher.ping().await.is_err());
+    bus.server().resume();
+    bus.until_reachable().await;
+    bus.until_heard(room(1)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]

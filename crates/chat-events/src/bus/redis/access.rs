@@ -72,10 +72,7 @@ impl Access {
 
     /// The same to subscribe on.
     pub(super) fn subscribing(&self, server: &Server) -> Result<Connection, BusError> {
-        let mut builder = self.lasting(server, self.receive_buffer);
-        // What broke with the connection is subscribed again by the keeper, not by the client.
-        builder.with_connection_config(|connection| connection.max_command_attempts = 1);
-        Connection::start(&builder)
+        Connection::start(&self.lasting(server, self.receive_buffer))
     }
 
     /// A connection to ask who has what, which stands when this returns and is not made again.
@@ -96,6 +93,9 @@ impl Access {
     fn lasting(&self, server: &Server, buffer: usize) -> Builder {
         let mut builder = self.builder(server, buffer);
         builder.set_policy(ReconnectPolicy::new_exponential(0, 50, 1_000, 2));
+        // What broke with the connection is not kept for the next one: the keeper subscribes it again, and what was not
+        // published is in the log.
+        builder.with_connection_config(|connection| connection.max_command_attempts = 1);
         builder
     }
 

@@ -1,22 +1,13 @@
 use std::{collections::HashMap, sync::Arc};
 
 use async_trait::async_trait;
-use fred::{
-    interfaces::{ClientLike, PubsubInterface},
-    types::{Value, config::Server},
-};
+use fred::types::config::Server;
 use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
-use super::{
-    RedisConfig,
-    access::{Access, Connection},
-    scout::Scout,
-    topology::Topology,
-    unavailable,
-};
+use super::{RedisConfig, access::Access, line::Line, not_connected, scout::Scout, topology::Topology};
 use crate::bus::{BusError, Publication, Publisher};
 
 /// Most payloads that go out in one pipeline, which bounds what one call keeps in memory.
@@ -59,23 +50,23 @@ impl Publisher for RedisPublisher {
     }
 
     async fn ping(&self) -> Result<(), BusError> {
-        let connections = self.routes.connections();
-        if connections.is_empty() {
-            return Err(BusError::Unavailable("not connected".into()));
+        let lines = self.routes.lines();
+        if lines.is_empty() {
+            return Err(not_connected());
         }
-        let answers = join_all(connections.iter().map(|connection| connection.ping())).await;
+        let answers = join_all(lines.iter().map(|line| line.ping())).await;
         answers.into_iter().collect()
     }
 
     async fn close(&self) {
-        join_all(self.routes.connections().iter().map(|connection| connection.close())).await;
+        join_all(self.routes.lines().iter().map(|line| line.close())).await;
     }
 }
 
-/// What goes out on one connection, in order.
-type Group = (Arc<Connection>, Vec<Publication>);
+/// What goes out on one line, in order.
+type Group = (Arc<Line>, Vec<Publication>);
 
-/// Which connection a topic is published on.
+/// Which line a topic is published on.
 struct Routes {
     access: Arc<Access>,
     table: Mutex<Table>,
@@ -84,44 +75,34 @@ struct Routes {
 #[derive(Default)]
 struct Table {
     topology: Option<Arc<Topology>>,
-    connections: HashMap<Server, Arc<Connection>>,
+    lines: HashMap<Server, Arc<Line>>,
 }
 
 impl Routes {
     async fn follow(self: Arc<Self>, mut scout: Scout) {
         loop {
             let topology = scout.changed().await;
-            let mut table = self.table.lock();
-            let wanted = topology.servers();
-            table.connections.retain(|server, _| wanted.contains(server));
-            for server in wanted {
-                if table.connections.contains_key(server) {
-                    continue;
-                }
-                match self.access.publishing(server) {
-                    Ok(connection) => drop(table.connections.insert(server.clone(), Arc::new(connection))),
-                    Err(reason) => error!(error = %reason, bus.server = %server, "a server cannot be published to"),
-                }
-            }
-            table.topology = Some(Arc::clone(&topology));
+            self.table.lock().follow(topology, &self.access);
         }
     }
 
-    fn connections(&self) -> Vec<Arc<Connection>> {
-        self.table.lock().connections.values().cloned().collect()
+    fn lines(&self) -> Vec<Arc<Line>> {
+        let mut table = self.table.lock();
+        table.renew(&self.access);
+        table.lines.values().cloned().collect()
     }
 
     async fn publish(&self, batch: Vec<Publication>) -> Result<(), BusError> {
-        let (groups, unreachable) = self.by_connection(batch);
-        let sharded = self.access.is_cluster();
-        let sent = join_all(groups.iter().map(|(connection, group)| connection.publish(group, sharded))).await;
-        let refused = unreachable.then_some(Err(BusError::Unavailable("not connected".into())));
+        let (groups, unreachable) = self.by_line(batch);
+        let sent = join_all(groups.iter().map(|(line, group)| line.publish(group))).await;
+        let refused = unreachable.then(|| Err(not_connected()));
         sent.into_iter().chain(refused).collect()
     }
 
-    /// The publications of each connection, in the given order, and whether some have none.
-    fn by_connection(&self, batch: Vec<Publication>) -> (Vec<Group>, bool) {
-        let table = self.table.lock();
+    /// The publications of each line, in the given order, and whether some have none.
+    fn by_line(&self, batch: Vec<Publication>) -> (Vec<Group>, bool) {
+        let mut table = self.table.lock();
+        table.renew(&self.access);
         let mut groups: HashMap<&Server, Vec<Publication>> = HashMap::new();
         let mut unreachable = false;
         for publication in batch {
@@ -132,9 +113,9 @@ impl Routes {
         }
         let mut reachable = Vec::with_capacity(groups.len());
         for (server, group) in groups {
-            // While Redis is away nothing waits for it: the log has the events, and readers look there.
-            match table.connections.get(server).filter(|connection| connection.client.is_connected()) {
-                Some(connection) => reachable.push((Arc::clone(connection), group)),
+            // While a server is away nothing waits for it: the log has the events, and readers look there.
+            match table.lines.get(server).filter(|line| line.is_free()) {
+                Some(line) => reachable.push((Arc::clone(line), group)),
                 None => unreachable = true,
             }
         }
@@ -142,24 +123,31 @@ impl Routes {
     }
 }
 
-impl Connection {
-    async fn publish(&self, batch: &[Publication], sharded: bool) -> Result<(), BusError> {
-        let pipeline = self.client.pipeline();
-        for Publication { topic, payload } in batch {
-            let (topic, payload) = (topic.to_string(), Value::Bytes(payload.clone()));
-            let queued = match sharded {
-                true => pipeline.spublish::<(), _, _>(topic, payload).await,
-                false => pipeline.publish::<(), _, _>(topic, payload).await,
-            };
-            queued.map_err(|error| unavailable(&error))?;
+impl Table {
+    fn follow(&mut self, topology: Arc<Topology>, access: &Access) {
+        let wanted = topology.servers();
+        self.lines.retain(|server, _| wanted.contains(server));
+        for server in wanted {
+            if !self.lines.contains_key(server) {
+                self.open(server, access);
+            }
         }
-        pipeline.all::<Vec<Value>>().await.map(drop).map_err(|error| unavailable(&error))
+        self.topology = Some(topology);
     }
 
-    async fn ping(&self) -> Result<(), BusError> {
-        if !self.client.is_connected() {
-            return Err(BusError::Unavailable("not connected".into()));
+    /// Replaces the lines that are dead.
+    fn renew(&mut self, access: &Access) {
+        let dead: Vec<_> =
+            self.lines.iter().filter(|(_, line)| line.is_dead()).map(|(server, _)| server.clone()).collect();
+        for server in dead {
+            self.open(&server, access);
         }
-        self.client.ping::<()>(None).await.map_err(|error| unavailable(&error))
+    }
+
+    fn open(&mut self, server: &Server, access: &Access) {
+        match Line::open(access, server) {
+            Ok(line) => drop(self.lines.insert(server.clone(), Arc::new(line))),
+            Err(reason) => error!(error = %reason, bus.server = %server, "a server cannot be published to"),
+        }
     }
 }
