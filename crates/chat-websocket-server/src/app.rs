@@ -22,10 +22,12 @@ use crate::{
     hub::{Directory, Hub},
     metrics::Metrics,
     outbox::OutboxLimits,
+    pace::Intervals,
     reader::{LogReader, ReadLimits},
-    reconcile::{self, ReconcileLimits},
+    reconcile,
     room::{RoomContext, RoomLimits, SequencerLimits},
     session::{SessionContext, SessionLimits},
+    standing,
     upgrade::{Entrance, SlotLimits},
 };
 
@@ -84,6 +86,8 @@ pub async fn start(config: Config, lifecycle: &Lifecycle, logs: LogHandle) -> Re
     } else {
         warn!("limits.repair is off: what the bus loses stays lost");
     }
+
+    watch_standing(&directory, &storage, &metrics, lifecycle);
 
     let context = Arc::new(SessionContext {
         instance_id: Uuid::now_v7(),
@@ -172,13 +176,25 @@ fn reconcile_heads(
     metrics: &Arc<Metrics>,
     lifecycle: &Lifecycle,
 ) {
-    let limits = ReconcileLimits {
-        interval: limits.reconcile_interval,
-        interval_without_bus: limits.reconcile_interval_without_redis,
-    };
-    let run = reconcile::run(Arc::clone(directory), Arc::clone(storage), Arc::clone(metrics), limits);
+    let intervals =
+        Intervals { with_bus: limits.reconcile_interval, without_bus: limits.reconcile_interval_without_redis };
+    let run = reconcile::run(Arc::clone(directory), Arc::clone(storage), Arc::clone(metrics), intervals);
     let stop = lifecycle.background().stopping().clone();
     lifecycle.background().spawn("reconciler", async move {
+        let _: Option<()> = stop.run_until_cancelled(run).await;
+    });
+}
+
+/// Also where repair is off: it is about events, not about who may hear them.
+fn watch_standing(
+    directory: &Arc<Directory>,
+    storage: &Arc<dyn Storage>,
+    metrics: &Arc<Metrics>,
+    lifecycle: &Lifecycle,
+) {
+    let run = standing::run(Arc::clone(directory), Arc::clone(storage), Arc::clone(metrics), standing::INTERVALS);
+    let stop = lifecycle.background().stopping().clone();
+    lifecycle.background().spawn("standing watch", async move {
         let _: Option<()> = stop.run_until_cancelled(run).await;
     });
 }

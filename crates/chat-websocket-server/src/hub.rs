@@ -1,5 +1,7 @@
 //! Everything that is live in this instance: its open rooms and its users' sessions, and the way from the bus to them.
 
+mod users;
+
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
@@ -19,7 +21,7 @@ use crate::{
     metrics::Metrics,
     protocol::CloseReason,
     room::{
-        Busy, Room, RoomContext, RoomHandle,
+        Busy, Confirmation, Room, RoomContext, RoomHandle,
         control::{Answer, Control, Join},
     },
     session::SessionHandle,
@@ -46,6 +48,8 @@ pub struct Directory {
     doubted_at: Mutex<Option<Instant>>,
     /// Asks for a comparison of heads with the log, of the rooms that are due.
     pub compare_heads: Arc<Notify>,
+    /// Asks for a comparison of users' statuses with storage, of those that are due.
+    pub compare_users: Notify,
 }
 
 /// Which rooms are to be compared with the log.
@@ -64,6 +68,7 @@ impl Default for Directory {
             bus: Mutex::new(Bus::Lost),
             doubted_at: Mutex::default(),
             compare_heads: Arc::default(),
+            compare_users: Notify::new(),
         }
     }
 }
@@ -72,6 +77,8 @@ struct UserSessions {
     sessions: HashMap<Uuid, Arc<SessionHandle>>,
     /// That the user's topic is heard.
     interest: Interest,
+    /// When storage last said that the user may be here.
+    confirmation: Confirmation,
 }
 
 impl Directory {
@@ -94,6 +101,7 @@ impl Directory {
                     Interruption::Overrun(_) => {}
                 }
                 self.compare_heads.notify_one();
+                self.compare_users.notify_one();
             }
         }
     }
@@ -136,12 +144,8 @@ impl Directory {
             return;
         };
         let forbidden = matches!(signal, UserSignal::UserStatusChanged { status, .. } if !status.may_read());
-        let Some(user) = self.users.get(&user_id) else { return };
-        for session in user.sessions.values() {
-            session.outbox.push(frame.clone());
-            if forbidden {
-                session.outbox.close(CloseReason::Forbidden);
-            }
+        if let Some(user) = self.users.get(&user_id) {
+            user.tell(&frame, forbidden);
         }
     }
 }
@@ -188,6 +192,7 @@ impl Hub {
         let mut user = self.directory.users.entry(session.user_id).or_insert_with(|| UserSessions {
             sessions: HashMap::new(),
             interest: self.subscriber.interest(Topic::User(session.user_id)),
+            confirmation: Confirmation::default(),
         });
         if user.sessions.len() >= self.connections_per_user {
             return Err(TooManyConnections);
@@ -203,6 +208,11 @@ impl Hub {
         if let Some(heard) = heard {
             let _ = tokio::time::timeout(self.context.limits.subscribe_timeout, heard).await;
         }
+    }
+
+    /// Storage was asked at this moment, and the user may be here.
+    pub fn confirm_user(&self, user_id: UserId, read_at: Instant) {
+        self.directory.confirm_user(user_id, read_at);
     }
 
     fn remove_session(&self, session: &SessionHandle) {

@@ -3,16 +3,18 @@
 //! An event's way through an instance: the bus delivers a payload to the [`hub`]'s directory, which queues it for its
 //! [`room`]; the room's task parses it once, puts it in order, and queues the shared bytes in the [`outbox`] of each local
 //! session; the [`session`]'s task writes all that waits in one go. What the bus does not bring is found by [`reconcile`]
-//! and read from the log.
+//! and read from the log; who may not listen any more, and was not heard of, is found by [`standing`].
 
 pub mod app;
 pub mod config;
 pub mod hub;
 pub mod metrics;
 pub mod outbox;
+pub mod pace;
 pub mod protocol;
 pub mod reader;
 pub mod reconcile;
 pub mod room;
 pub mod session;
+pub mod standing;
 pub mod upgrade;

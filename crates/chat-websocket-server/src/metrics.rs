@@ -39,6 +39,10 @@ pub struct Metrics {
     pub heads_compared: Counter,
     /// Rooms that a comparison left out, because storage had confirmed them a moment before.
     pub heads_skipped: Counter,
+    /// Users whose status was compared with storage.
+    pub users_compared: Counter,
+    /// Users who were sent away because of such a comparison: the signal that would have done it was lost.
+    pub bans_found: Counter,
     /// Replays read from the log for sessions that came back.
     pub replays: Counter,
     /// Sessions that are being replayed to.
@@ -92,6 +96,12 @@ impl Metrics {
         registry.register("reconciliations", "Queries that compare heads with the log", self.reconciliations.clone());
         registry.register("heads_compared", "Rooms compared with the log", self.heads_compared.clone());
         registry.register("heads_skipped", "Rooms not compared, just confirmed", self.heads_skipped.clone());
+        registry.register(
+            "users_compared",
+            "Users whose status was compared with storage",
+            self.users_compared.clone(),
+        );
+        registry.register("bans_found", "Users sent away whose ban the bus did not bring", self.bans_found.clone());
         registry.register("replays", "Replays read from the log", self.replays.clone());
         registry.register("replaying", "Sessions that are being replayed to", self.replaying.clone());
         registry.register("page_reads", "Pages read from the log for replays", self.page_reads.clone());

@@ -119,13 +119,17 @@ pub(super) fn token_refused(error: &TokenError) -> ServerFrame {
 
 /// May the user be here? One that storage does not know yet may: it is in no channel, and nothing says that it may not.
 pub(super) async fn check_status(user_id: UserId, context: &SessionContext) -> Result<(), CloseReason> {
+    let began = Instant::now();
     let read = async {
         let _permit = context.admission.acquire().await.ok();
         context.storage.user(user_id).await
     };
     match in_time("the status of a user", read).await {
         Some(Some(user)) if !user.status.may_read() => Err(CloseReason::Forbidden),
-        Some(_) => Ok(()),
+        Some(_) => {
+            context.hub.confirm_user(user_id, began);
+            Ok(())
+        }
         None => Err(CloseReason::TryAgainLater),
     }
 }

@@ -7,4 +7,5 @@ mod reconcile;
 mod repair;
 mod resume;
 mod rooms;
+mod standing;
 mod world;

@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use chat_events::bus::{Delivery, Interruption};
 use chat_test_support::wait_until;
-use chat_websocket_server::reconcile::{self, ReconcileLimits};
-use tokio::task::JoinSet;
+use chat_websocket_server::{pace::Intervals, reconcile};
+use tokio::{task::JoinSet, time::Instant};
 
 use crate::world::{DEADLINE, Session, World, frame};
 
@@ -13,10 +13,10 @@ const NEVER: Duration = Duration::from_secs(3_600);
 
 /// Compares heads, at this interval, until it is dropped.
 fn reconcile(world: &World, interval: Duration) -> JoinSet<()> {
-    let limits = ReconcileLimits { interval, interval_without_bus: interval };
+    let intervals = Intervals { with_bus: interval, without_bus: interval };
     let (directory, storage) = (Arc::clone(&world.directory), Arc::clone(&world.storage));
     let mut task = JoinSet::new();
-    task.spawn(reconcile::run(directory, storage, Arc::clone(&world.metrics), limits));
+    task.spawn(reconcile::run(directory, storage, Arc::clone(&world.metrics), intervals));
     task
 }
 
@@ -41,6 +41,22 @@ async fn a_lost_last_event_is_delivered() {
     let _task = reconcile(&world, Duration::from_millis(100));
     assert_eq!(alice.until("MESSAGE").await, [frame("MESSAGE", 1)]);
     assert_eq!(other.until("MESSAGE").await, [frame("MESSAGE", 2)]);
+}
+
+#[tokio::test]
+async fn a_lost_last_event_is_delivered_however_often_others_are_in_doubt() {
+    let world = World::new().await;
+    let [alice, _] = two_rooms_with_a_loss(&world).await;
+    let mut tasks = reconcile(&world, Duration::from_millis(200));
+    let wishes = Arc::clone(&world.directory.compare_heads);
+    tasks.spawn(async move {
+        let mut often = tokio::time::interval(Duration::from_millis(20));
+        loop {
+            often.tick().await;
+            wishes.notify_one();
+        }
+    });
+    assert_eq!(alice.until("MESSAGE").await, [frame("MESSAGE", 1)]);
 }
 
 #[tokio::test]
@@ -89,8 +105,8 @@ async fn a_room_that_others_just_asked_about_is_left_out() {
     world.join(&again, world.access(world.alice).await, None);
     again.until("SUBSCRIBED").await;
 
-    let due = world.directory.due(tokio::time::Instant::now(), NEVER);
+    let due = world.directory.due(Instant::now(), NEVER);
     assert_eq!((due.rooms.len(), due.skipped), (0, 1));
-    let due = world.directory.due(tokio::time::Instant::now(), Duration::ZERO);
+    let due = world.directory.due(Instant::now(), Duration::ZERO);
     assert_eq!((due.rooms.len(), due.skipped), (1, 0));
 }
