@@ -138,8 +138,11 @@ impl Sequencer {
             self.next += 1;
             ready.push(held);
         }
-        self.read_at = None;
-        self.failures = 0;
+        // What storage says exists has had its time: a trickle of events does not give it more.
+        if self.next > self.known_head {
+            self.read_at = None;
+            self.failures = 0;
+        }
         self.expect_missing(now + self.limits.reorder_window);
         Verdict::InOrder
     }
@@ -186,6 +189,7 @@ impl Sequencer {
             self.failures = 0;
         } else if self.next > before {
             self.read_at = Some(now);
+            self.failures = 0;
         } else {
             // What is known to exist is not in the log yet: this should not be, so do not hurry.
             self.back_off(now);

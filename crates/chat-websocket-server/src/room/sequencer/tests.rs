@@ -69,6 +69,17 @@ fn a_lost_last_event_is_found_by_its_head() {
 }
 
 #[test]
+fn a_trickle_does_not_put_off_the_read_of_what_storage_knows() {
+    let (mut sequencer, now, mut ready) = (Sequencer::new(0, LIMITS), Instant::now(), Vec::new());
+    sequencer.observe_head(100, now);
+    for seq in 1..=4 {
+        let later = now + LIMITS.reorder_window / 5 * u32::try_from(seq).unwrap();
+        assert_eq!(sequencer.offer(event(seq), later, &mut ready), Verdict::InOrder);
+    }
+    assert_eq!(sequencer.begin_read(now + LIMITS.reorder_window), Some(4));
+}
+
+#[test]
 fn what_does_not_fit_is_read_from_the_log() {
     let (mut sequencer, now, mut ready) = (Sequencer::new(0, LIMITS), Instant::now(), Vec::new());
     for seq in 2..=5 {
