@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chat_domain::ports::{Access, Head};
-use tokio::time::Instant;
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use uuid::Uuid;
 
 use crate::{
@@ -58,4 +58,6 @@ pub struct Answer {
     pub session: Arc<SessionHandle>,
     /// Of the UNSUBSCRIBE.
     pub request_id: Option<RequestId>,
+    /// Of those that rooms may owe the session.
+    pub(crate) _one_of: OwnedSemaphorePermit,
 }

@@ -74,8 +74,8 @@ impl Inbox {
         Ok(())
     }
 
-    /// Queues what the room must learn: that a session is gone, that a replay is done. There is at most one of each for
-    /// every wish that was taken in, which bounds them.
+    /// Queues what the room must learn: that a session leaves or is gone, that a replay is done. Sessions bound how many
+    /// answers they are owed; of the others there is at most one for every wish that was taken in.
     pub fn report(&self, control: Control) {
         self.state.lock().waiting.controls.push_back(control);
         self.filled.notify_one();

@@ -266,8 +266,10 @@ impl OpenRoom {
 
     fn leave(&mut self, session_id: Uuid, answer: Option<Answer>) {
         self.subscribers.remove(session_id);
-        let Some(Answer { session, request_id: id }) = answer else { return };
+        let Some(Answer { session, request_id: id, .. }) = answer else { return };
         let channel_id = self.room.channel_id;
+        // If the join came here after the client had changed its mind, it noted the channel again.
+        session.forget_channel(channel_id);
         let frame = ServerFrame::Unsubscribed { id, channel_id, reason: UnsubscribeReason::Requested };
         session.outbox.push(frame.encode());
     }

@@ -1,10 +1,19 @@
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use chat_domain::{ChannelId, UserId};
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use crate::{outbox::Outbox, room::Replays};
+use crate::{
+    outbox::Outbox,
+    protocol::RequestId,
+    room::{Replays, control::Answer},
+};
+
+/// Most UNSUBSCRIBEs of a session that rooms have not answered: more than it has channels, by default. Rooms take them in
+/// however busy they are, so this is what bounds them.
+const LEAVES: usize = 512;
 
 /// What others see of a session: rooms push into its outbox, and take channels away from it.
 #[derive(Debug)]
@@ -19,12 +28,15 @@ pub struct SessionHandle {
     pub(crate) replays: Replays,
     /// The channels that it has open, or is opening.
     channels: Mutex<HashSet<ChannelId>>,
+    /// One for each answer that rooms may owe it.
+    leaves: Arc<Semaphore>,
 }
 
 impl SessionHandle {
     /// A session without channels.
     pub fn new(id: Uuid, user_id: UserId, outbox: Outbox) -> Self {
-        Self { id, user_id, outbox, replays: Replays::default(), channels: Mutex::default() }
+        let leaves = Arc::new(Semaphore::new(LEAVES));
+        Self { id, user_id, outbox, replays: Replays::default(), channels: Mutex::default(), leaves }
     }
 
     /// Takes note that the session opens a channel. False if it may not have another one.
@@ -42,8 +54,32 @@ impl SessionHandle {
         self.channels.lock().remove(&channel_id);
     }
 
+    /// An answer that a room shall give to the session's UNSUBSCRIBE; `None` while [`LEAVES`] of them are to be given.
+    pub fn answer(self: &Arc<Self>, request_id: Option<RequestId>) -> Option<Answer> {
+        let one_of = Arc::clone(&self.leaves).try_acquire_owned().ok()?;
+        Some(Answer { session: Arc::clone(self), request_id, _one_of: one_of })
+    }
+
     /// Takes all channels away.
     pub fn take_channels(&self) -> HashSet<ChannelId> {
         std::mem::take(&mut self.channels.lock())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chat_domain::Timestamp;
+
+    use super::*;
+    use crate::outbox::OutboxLimits;
+
+    #[test]
+    fn what_rooms_owe_a_session_is_bounded() {
+        let outbox = Outbox::new(OutboxLimits { frames: 10, bytes: 100 });
+        let session = Arc::new(SessionHandle::new(Uuid::nil(), UserId::new(Timestamp::from_millis(0)), outbox));
+        let mut owed: Vec<_> = (0..LEAVES).map(|_| session.answer(None).unwrap()).collect();
+        assert!(session.answer(None).is_none());
+        owed.pop();
+        assert!(session.answer(None).is_some(), "one was given");
     }
 }

@@ -22,7 +22,7 @@ use crate::{
         ChannelRequest, ClientFrame, CloseReason, ErrorCode, FrameError, RequestId, ServerFrame, UnsubscribeReason,
         VERSION,
     },
-    room::control::{Answer, Join},
+    room::control::Join,
 };
 
 /// Sessions that are sent away come back within this time, not all at once.
@@ -168,9 +168,13 @@ impl Session {
 
     fn unsubscribe(&self, id: Option<&RequestId>, channels: &[ChannelId]) {
         for &channel_id in channels {
+            let Some(answer) = self.handle.answer(id.cloned()) else {
+                let message = "the rooms are busy, try again";
+                self.answer(&ServerFrame::error(id.cloned(), Some(channel_id), ErrorCode::Unavailable, message));
+                continue;
+            };
             self.handle.forget_channel(channel_id);
             // The room answers, behind the last event that it queued. Without a room there is nothing to be behind of.
-            let answer = Answer { session: Arc::clone(&self.handle), request_id: id.cloned() };
             if !self.context.hub.leave(channel_id, self.handle.id, answer) {
                 let reason = UnsubscribeReason::Requested;
                 self.answer(&ServerFrame::Unsubscribed { id: id.cloned(), channel_id, reason });

@@ -76,6 +76,18 @@ async fn a_second_subscribe_starts_anew_without_what_the_first_one_replayed() {
 }
 
 #[tokio::test]
+async fn who_leaves_before_the_room_opens_has_the_channel_closed() {
+    let world = World::new().await;
+    let bob = world.session(world.bob);
+    world.join(&bob, world.access(world.bob).await, None);
+    bob.handle.forget_channel(world.channel);
+    assert!(world.hub.leave(world.channel, bob.handle.id, bob.handle.answer(None).unwrap()));
+
+    assert_eq!(bob.until("UNSUBSCRIBED").await, [frame("SUBSCRIBED", None), frame("UNSUBSCRIBED", None)]);
+    assert!(bob.handle.take_channels().is_empty());
+}
+
+#[tokio::test]
 async fn a_room_ends_when_its_last_session_is_dropped_with_a_join_on_its_way() {
     let world = World::new().await;
     let bob = world.session(world.bob);
