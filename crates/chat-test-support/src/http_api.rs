@@ -75,6 +75,18 @@ impl HttpApi {
         id(&self.must(Method::POST, "/api/v1/channels", Some(request)).await, "channelId")
     }
 
+    /// Makes so many PUBLIC channels.
+    ///
+    /// # Panics
+    /// When one is refused.
+    pub async fn create_public_channels(&self, count: usize) -> Vec<ChannelId> {
+        let mut channels = Vec::with_capacity(count);
+        for number in 0..count {
+            channels.push(self.create_channel("PUBLIC", &format!("room {number}"), &[]).await);
+        }
+        channels
+    }
+
     /// Joins a PUBLIC channel.
     ///
     /// # Panics

@@ -1,11 +1,15 @@
 //! Access ends with the event that ends it, also when its publication is lost.
 
+use std::time::Duration;
+
 use chat_domain::ChannelId;
 use chat_test_support::http_api::HttpApi;
 use chat_test_support::system::{Storage, System};
+use chat_test_support::tokens::Role;
 use reqwest::Method;
 use rstest::rstest;
 use serde_json::json;
+use tokio::time::{Instant, timeout};
 
 use crate::scene::Scene;
 use crate::stock::Stock;
@@ -55,6 +59,44 @@ async fn the_end_of_a_channel_that_was_not_heard_comes_all_the_same(#[case] stor
         assert_eq!(session.expect("UNSUBSCRIBED").await["reason"], "CHANNEL_CLOSED");
     }
     hears_the_public_channel_next(&scene, &mut bob).await;
+}
+
+/// How the word of a ban gets lost.
+#[derive(Clone, Copy)]
+enum Loss {
+    /// On its way from the message server: the instance has no reason for doubt.
+    Unnoticed,
+    /// Together with Redis.
+    RedisAway,
+}
+
+/// A ban is no event of a channel, so only the user's status in storage can tell of it.
+#[rstest]
+#[tokio::test]
+async fn a_ban_that_was_not_heard_ends_the_session_all_the_same(
+    #[values(Storage::Sqlite, Storage::Postgres)] storage: Storage,
+    // Five seconds and one are promised; the rest is for a busy machine.
+    #[values((Loss::Unnoticed, 8), (Loss::RedisAway, 3))] (loss, seconds): (Loss, u64),
+) {
+    let mut scene = Scene::start(System::builder().storage(storage).links()).await;
+    let mut bob = scene.bob_listens().await;
+    let admin = scene.system.user_with_roles("root", &[Role::Admin]).await;
+    match loss {
+        Loss::Unnoticed => scene.system.message_server(0).link_to_redis().unwrap().stall(),
+        Loss::RedisAway => scene.system.redis().kill(),
+    }
+
+    let path = format!("/api/v1/admin/users/{}", scene.bob.id);
+    let answer = admin.api.call(Method::PATCH, &path, Some(json!({"status": "BANNED"}))).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let t=Instant::now();
+    let told = timeout(Duration::from_secs(seconds), bob.expect("USER_STATUS_CHANGED")).await.expect("in time");
+    eprintln!("TOOK {:?}", t.elapsed());
+    assert_eq!(told["status"], "BANNED");
+    assert_eq!(bob.close_code().await, Some(4501));
+
+    scene.counted("chat_websocket_bans_found_total", 1).await;
+    scene.goes_on().await;
 }
 
 /// Enough for a replay to wait for its reader: far more than all buffers on the way hold.

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use chat_domain::ChannelId;
 use chat_test_support::proxy::TcpProxy;
 use chat_test_support::system::{Server, Storage, System};
 use rstest::rstest;
@@ -121,12 +120,8 @@ async fn a_fault_costs_time_and_nothing_else(
         .message_setting("CHAT_LIMITS_REQUESTS_PER_SECOND", "0");
     let mut scene = Scene::start(builder).await;
     let mut bob = scene.bob_listens().await;
-    let mut rooms: Vec<ChannelId> = Vec::new();
-    for index in 0..ROOMS {
-        let room = scene.alice.api.create_channel("PUBLIC", &format!("room {index}"), &[]).await;
-        bob.subscribe(room).await;
-        rooms.push(room);
-    }
+    let rooms = scene.alice.api.create_public_channels(ROOMS).await;
+    bob.subscribe_to_all(&rooms).await;
     let watcher = Watcher::start(bob);
     let servers = [scene.alice.api.clone(), scene.alice.api_at(scene.system.http_url(1))];
     let load = Load::start(&servers, &rooms, INTERVAL);

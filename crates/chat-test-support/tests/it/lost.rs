@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use chat_domain::ChannelId;
 use chat_test_support::proxy::TcpProxy;
 use chat_test_support::system::{Storage, System};
 use rstest::rstest;
@@ -28,12 +27,8 @@ const BETWEEN_ROOMS: Duration = Duration::from_millis(260);
 async fn a_lost_last_message_comes_within_three_seconds(#[case] storage: Storage, #[case] lose: fn(&TcpProxy)) {
     let mut scene = Scene::start(System::builder().storage(storage).links()).await;
     let mut bob = scene.bob_listens().await;
-    let mut rooms: Vec<ChannelId> = Vec::new();
-    for index in 0..ROOMS {
-        let room = scene.alice.api.create_channel("PUBLIC", &format!("room {index}"), &[]).await;
-        bob.subscribe(room).await;
-        rooms.push(room);
-    }
+    let rooms = scene.alice.api.create_public_channels(ROOMS).await;
+    bob.subscribe_to_all(&rooms).await;
     // Before the loss, everything comes by the bus.
     let repaired = "chat_websocket_repaired_total";
     scene.goes_on().await;

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use chat_domain::ChannelId;
 use chat_test_support::system::{Storage, System};
 use chat_test_support::wait_until;
 use rstest::rstest;
@@ -31,12 +30,8 @@ async fn chat_goes_on_through_the_log_while_redis_is_away(#[case] storage: Stora
     let builder = System::builder().storage(storage).message_setting("CHAT_LIMITS_REQUESTS_PER_SECOND", "0");
     let mut scene = Scene::start(builder).await;
     let mut bob = scene.bob_listens().await;
-    let mut rooms: Vec<ChannelId> = Vec::new();
-    for index in 0..ROOMS {
-        let room = scene.alice.api.create_channel("PUBLIC", &format!("room {index}"), &[]).await;
-        bob.subscribe(room).await;
-        rooms.push(room);
-    }
+    let rooms = scene.alice.api.create_public_channels(ROOMS).await;
+    bob.subscribe_to_all(&rooms).await;
     let watcher = Watcher::start(bob);
     let load = Load::start(std::slice::from_ref(&scene.alice.api), &rooms, INTERVAL);
 

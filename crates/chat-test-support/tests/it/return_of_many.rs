@@ -40,10 +40,7 @@ async fn live_traffic_goes_on_while_a_thousand_clients_come_back(#[case] storage
         .start()
         .await;
     let alice = system.user("alice").await;
-    let mut rooms: Vec<ChannelId> = Vec::new();
-    for index in 0..ROOMS {
-        rooms.push(alice.api.create_channel("PUBLIC", &format!("room {index}"), &[]).await);
-    }
+    let rooms = alice.api.create_public_channels(ROOMS).await;
     let live = alice.api.create_channel("PUBLIC", "live", &[]).await;
     let mut session = Stock::sign_in(&system.websocket_url(1), &alice.token).await;
     session.subscribe(live).await;

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use chat_domain::ChannelId;
 use chat_test_support::system::{Storage, System};
 use chat_test_support::wait_until;
 use rstest::rstest;
@@ -34,10 +33,7 @@ async fn a_rolling_restart_of_everything_is_hardly_noticed(#[case] storage: Stor
         .start()
         .await;
     let alice = system.user("alice").await;
-    let mut rooms: Vec<ChannelId> = Vec::new();
-    for index in 0..ROOMS {
-        rooms.push(alice.api.create_channel("PUBLIC", &format!("room {index}"), &[]).await);
-    }
+    let rooms = alice.api.create_public_channels(ROOMS).await;
     let mut listeners = Vec::new();
     for index in 0..LISTENERS {
         let user = system.user(&format!("listener-{index}")).await;

@@ -72,11 +72,7 @@ async fn rooms_whose_repair_cannot_go_on_hold_up_nobody(#[case] storage: Storage
 
 async fn listens_in_new_rooms(scene: &Scene, count: usize) -> (Stock, Vec<ChannelId>) {
     let mut session = scene.bob_listens().await;
-    let mut rooms = Vec::new();
-    for index in 0..count {
-        let room = scene.alice.api.create_channel("PUBLIC", &format!("room {index}"), &[]).await;
-        session.subscribe(room).await;
-        rooms.push(room);
-    }
+    let rooms = scene.alice.api.create_public_channels(count).await;
+    session.subscribe_to_all(&rooms).await;
     (session, rooms)
 }

@@ -34,10 +34,7 @@ async fn lost_answers_make_no_second_message() {
     let address = system.http_url(0).trim_start_matches("http://").parse().unwrap();
     let proxy = Arc::new(TcpProxy::start(address).await);
     let client = http(&format!("http://{}", proxy.address()), &alice.token);
-    let mut channels = Vec::new();
-    for number in 0..SENDERS {
-        channels.push(alice.api.create_channel("PUBLIC", &format!("room {number}"), &[]).await);
-    }
+    let channels = alice.api.create_public_channels(SENDERS).await;
 
     // Longer than a commit takes: what is cut has been stored, more often than not.
     proxy.delay(Duration::from_millis(3));

@@ -143,6 +143,13 @@ impl Stock {
         self.expect("SUBSCRIBED").await
     }
 
+    /// The same for each of these channels.
+    pub(crate) async fn subscribe_to_all(&mut self, channels: &[ChannelId]) {
+        for channel in channels {
+            self.subscribe(*channel).await;
+        }
+    }
+
     /// Asks for what came after `seq`, and goes on.
     pub(crate) async fn subscribe_after(&mut self, channel: ChannelId, seq: u64) {
         let wish = json!({"channelId": channel, "afterSeq": seq});

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use chat_domain::ChannelId;
 use chat_test_support::postgres::PostgresServer;
 use chat_test_support::system::{Storage, System};
 use chat_test_support::wait_for;
@@ -75,12 +74,8 @@ async fn a_crash_of_storage_loses_nothing_that_was_acknowledged() {
         .message_setting("CHAT_LIMITS_REQUESTS_PER_SECOND", "0");
     let scene = Scene::start(builder).await;
     let mut bob = scene.bob_listens().await;
-    let mut rooms: Vec<ChannelId> = Vec::new();
-    for index in 0..ROOMS {
-        let room = scene.alice.api.create_channel("PUBLIC", &format!("room {index}"), &[]).await;
-        bob.subscribe(room).await;
-        rooms.push(room);
-    }
+    let rooms = scene.alice.api.create_public_channels(ROOMS).await;
+    bob.subscribe_to_all(&rooms).await;
     let watcher = Watcher::start(bob);
     let load = Load::start(std::slice::from_ref(&scene.alice.api), &rooms, INTERVAL);
     let began = Instant::now();
