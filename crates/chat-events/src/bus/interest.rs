@@ -80,7 +80,8 @@ impl Interests {
         self.table.lock().links.remove(&link);
     }
 
-    /// Subscribes each topic where it belongs from now on. Returns the links that got topics which were heard elsewhere.
+    /// Subscribes each topic where it belongs from now on. Returns the links that got topics which were there before;
+    /// once their loss is told, [`Table::set_moved`] has them settle.
     pub(crate) fn reroute(&self, route: Route) -> Vec<LinkId> {
         self.table.lock().reroute(route)
     }
@@ -130,7 +131,7 @@ struct Link {
     pending: Vec<Topic>,
     /// Topics to unsubscribe; some may be of interest again.
     expired: Vec<Topic>,
-    /// Were some of the pending ones heard on another link?
+    /// Were some of the pending ones subscribed elsewhere before, or nowhere?
     moved: bool,
     changed: Arc<Notify>,
 }
@@ -177,23 +178,33 @@ impl Table {
 
     fn reroute(&mut self, route: Route) -> Vec<LinkId> {
         self.route = route;
+        let mut moved = Vec::new();
         for (topic, entry) in &mut self.topics {
             let to = (self.route)(*topic);
             if to == entry.link {
                 continue;
             }
-            entry.link = to;
-            let was_heard = std::mem::take(&mut entry.heard);
-            if let Some(link) = to.and_then(|link| self.links.get_mut(&link)) {
+            (entry.link, entry.heard) = (to, false);
+            let Some(to) = to else { continue };
+            if let Some(link) = self.links.get_mut(&to) {
                 link.pending.push(*topic);
-                link.moved |= was_heard;
-                link.changed.notify_one();
+                moved.push(to);
             }
         }
-        self.links.iter().filter(|(_, link)| link.moved).map(|(id, _)| *id).collect()
+        moved.sort_unstable();
+        moved.dedup();
+        moved
     }
 
-    /// Are there topics among the pending ones that were heard on another link? It is asked once.
+    /// Has this link settle anew, because topics were rerouted to it.
+    pub(crate) fn set_moved(&mut self, link: LinkId) {
+        if let Some(link) = self.links.get_mut(&link) {
+            link.moved = true;
+            link.changed.notify_one();
+        }
+    }
+
+    /// Were topics rerouted to this link since it was asked last?
     pub(crate) fn take_moved(&mut self, link: LinkId) -> bool {
         self.links.get_mut(&link).is_some_and(|link| std::mem::take(&mut link.moved))
     }

@@ -137,6 +137,31 @@ async fn a_topic_whose_slot_moves_is_told_and_heard_at_its_new_node() {
 }
 
 #[tokio::test]
+async fn a_slot_without_an_owner_is_told_until_it_has_one_and_is_heard() {
+    let mut bus = Bus::cluster().await;
+    let (topics, _interests) = listen_everywhere(&mut bus).await;
+    let topic = topics[0].to_string();
+    let slot = slot_of(&mut bus, &topic).await;
+    for node in 0..3 {
+        assert_eq!(bus.nodes().node(node).execute(&["CLUSTER", "DELSLOTS", &slot]).await, "+OK\r\n");
+    }
+    assert_eq!(bus.next().await, Delivery::Interrupted(Interruption::Lost));
+    expect_heard(&mut bus, topics[1], "another slot").await;
+
+    // To a node that is connected already.
+    bus.nodes().move_slot_of(&topic, 2).await;
+    assert_eq!(bus.next().await, Delivery::Interrupted(Interruption::Restored));
+    let subscribed = bus.nodes().node(2).execute(&["PUBSUB", "SHARDNUMSUB", &topic]).await;
+    assert!(subscribed.ends_with(":1\r\n"), "told too early: {subscribed}");
+    bus.until_heard(topics[0]).await;
+}
+
+async fn slot_of(bus: &mut Bus, topic: &str) -> String {
+    let slot = bus.nodes().node(0).execute(&["CLUSTER", "KEYSLOT", topic]).await;
+    slot.trim_start_matches(':').trim_end().to_owned()
+}
+
+#[tokio::test]
 async fn thousands_of_topics_are_subscribed_and_subscribed_again_in_no_time() {
     let mut bus = Bus::cluster().await;
     let started = Instant::now();

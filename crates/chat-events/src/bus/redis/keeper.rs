@@ -31,6 +31,9 @@ const HEARTBEAT: Duration = Duration::from_millis(500);
 /// for the payloads between two of them.
 const TOPICS_PER_CALL: usize = 1_000;
 
+/// Why a link that is well does not hear every topic.
+pub(super) const MOVED: &str = "topics moved to another server";
+
 pub(super) struct Keeper {
     link: LinkId,
     connection: Connection,
@@ -110,6 +113,8 @@ impl Keeper {
     async fn settle(&mut self) {
         if self.interests.with(|table| table.take_moved(self.link)) {
             self.hearing = false;
+            // Said already, and maybe taken back by a batch that was under way: what was rerouted after it is not in it.
+            self.status.lost(Part::Link(self.link), MOVED);
         }
         if let Err(reason) = self.bring_in_line().await {
             warn!(bus.reason = reason, "subscribing failed, trying again");

@@ -8,7 +8,7 @@ use tracing::error;
 use super::{
     RedisConfig,
     access::Access,
-    keeper::Keeper,
+    keeper::{Keeper, MOVED},
     reader,
     scout::Scout,
     status::{Part, Status},
@@ -92,20 +92,22 @@ impl Links {
     fn follow(&mut self, topology: Arc<Topology>, stop: &CancellationToken) {
         let wanted = topology.servers();
         let gone: Vec<_> = self.open.keys().filter(|server| !wanted.contains(server)).cloned().collect();
-        for server in wanted {
+        for server in &wanted {
             if !self.open.contains_key(server) {
                 self.open(server, stop);
             }
         }
-        let whole = topology.is_whole();
+        let whole = topology.is_whole() && wanted.iter().all(|server| self.open.contains_key(server));
         if !whole {
-            self.status.lost(Part::Topology, "some slots have no owner");
+            self.status.lost(Part::Topology, "some topics have no server");
         }
         let gone: Vec<_> = gone.iter().filter_map(|server| self.open.remove(server)).collect();
         let routes: HashMap<_, _> = self.open.iter().map(|(server, (link, _))| (server.clone(), *link)).collect();
         let route = move |topic| routes.get(topology.owner(topic)?).copied();
         for link in self.interests.reroute(Box::new(route)) {
-            self.status.lost(Part::Link(link), "topics moved to another server");
+            // Lost first, so that the keeper's word comes after it, and before the topology counts as settled.
+            self.status.lost(Part::Link(link), MOVED);
+            self.interests.with(|table| table.set_moved(link));
         }
         for (link, stop) in gone {
             stop.cancel();
