@@ -1,13 +1,14 @@
 //! One act: a system is started, loaded, broken by a plan, healed, and checked.
 
+mod cast;
+mod watch;
+
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
     time::Duration,
 };
 
-use chat_domain::ChannelId;
-use chat_test_support::{http_api::HttpApi, system::TestUser};
 use serde::Serialize;
 use tokio::{
     task::JoinSet,
@@ -19,18 +20,17 @@ use crate::{
     checker::{self, Violation},
     fault::{Fault, Redis, Storage},
     history::{Acknowledged, ActClock, Journal, Sent},
-    listener::{Listener, Progress, listen, listen_through_client},
-    load::{Sender, supplied},
+    listener::{Progress, listen},
     plan::{Round, Strike, plan},
-    world::{INSTANCES, MESSAGE_SERVERS, SERVERS, World},
+    world::World,
 };
+use cast::Cast;
+use watch::Watch;
+
+pub(crate) use watch::Memory;
 
 /// How long listeners go on listening when they have everything: longer than heads are compared apart.
 const AFTERMATH: Duration = Duration::from_secs(3);
-/// How often the servers and their memory are looked at.
-const SAMPLE_EVERY: Duration = Duration::from_millis(500);
-/// Of ten listeners or senders, so many use the supplied client. As many listeners take breaks.
-const OF_TEN: usize = 2;
 
 /// What an act consists of.
 #[derive(Clone, Debug, Serialize)]
@@ -73,34 +73,21 @@ pub(crate) struct Outcome {
     pub(crate) logs: Vec<(String, String)>,
 }
 
-/// The memory of a server over the act, in bytes.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Memory {
-    pub(crate) server: String,
-    pub(crate) first: u64,
-    pub(crate) most: u64,
-    pub(crate) last: u64,
-}
-
 pub(crate) async fn perform(script: &Script) -> Outcome {
     let mut world = World::start(script).await;
-    let (channels, users) = stage(&world, script).await;
+    let cast = Cast::enter(&world, script).await;
     let clock = ActClock::start();
     let (no_more_breaks, no_more_sends) = (CancellationToken::new(), CancellationToken::new());
     let (give_up, stop) = (CancellationToken::new(), CancellationToken::new());
 
     let mut progress = Vec::new();
     let mut listening = JoinSet::new();
-    for listener in listeners(&world, script, &channels, &users, clock) {
+    for listener in cast.listeners(script, clock) {
         progress.push(Arc::clone(&listener.progress));
-        if is_supplied(listening.len()) {
-            listening.spawn(listen_through_client(listener, stop.clone()));
-        } else {
-            listening.spawn(listen(listener, no_more_breaks.clone(), stop.clone()));
-        }
+        listening.spawn(listen(listener, no_more_breaks.clone(), stop.clone()));
     }
     let mut sending = JoinSet::new();
-    for sender in senders(&world, script, &channels, &users, clock) {
+    for sender in cast.senders(script, clock) {
         sending.spawn(sender.run(no_more_sends.clone(), give_up.clone()));
     }
 
@@ -148,80 +135,9 @@ fn complaints(of_world: Vec<String>, sent: &Sent, journals: &[Journal], logs: &[
     of_world.into_iter().chain(panics).chain(sent.complaints.iter().cloned()).chain(of_listeners).collect()
 }
 
-/// Channels that everybody may hear, and users who all may send to them: one per sender, and one for all listeners.
-async fn stage(world: &World, script: &Script) -> (Vec<ChannelId>, Vec<TestUser>) {
-    let mut users = Vec::new();
-    for number in 0..=script.senders {
-        users.push(world.system.user(&format!("chaos-{number}")).await);
-    }
-    let mut channels = Vec::new();
-    for number in 0..script.channels {
-        let members: Vec<_> = users.iter().skip(1).map(|user| user.id).collect();
-        channels.push(users[0].api.create_channel("PUBLIC", &format!("chaos {number}"), &members).await);
-    }
-    (channels, users)
-}
-
-fn listeners(
-    world: &World,
-    script: &Script,
-    channels: &[ChannelId],
-    users: &[TestUser],
-    clock: ActClock,
-) -> Vec<Listener> {
-    let urls: Vec<_> = (0..INSTANCES).map(|index| world.system.websocket_url(index)).collect();
-    (0..script.listeners)
-        .map(|number| {
-            // Everyone begins elsewhere, so that all channels and all instances are listened to alike.
-            let open = (0..script.open_channels).map(|step| (number + step * step) % channels.len());
-            let mut open: Vec<_> = open.collect();
-            open.sort_unstable();
-            open.dedup();
-            let progress = Arc::new(Progress::new(open.iter().copied()));
-            let mut urls = urls.clone();
-            if !script.crowded {
-                urls.rotate_left(number % INSTANCES);
-            }
-            Listener {
-                name: format!("listener-{number}"),
-                token: users[0].token.clone(),
-                urls,
-                channels: open.into_iter().map(|index| (index, channels[index])).collect(),
-                takes_breaks: takes_breaks(number),
-                crowds: script.crowded,
-                seed: script.seed.wrapping_add(number as u64),
-                clock,
-                progress,
-            }
-        })
-        .collect()
-}
-
-const fn is_supplied(number: usize) -> bool {
-    number % 10 < OF_TEN
-}
-
-const fn takes_breaks(number: usize) -> bool {
-    number % 10 >= 10 - OF_TEN
-}
-
-fn senders(world: &World, script: &Script, channels: &[ChannelId], users: &[TestUser], clock: ActClock) -> Vec<Sender> {
-    let urls: Vec<_> = (0..MESSAGE_SERVERS).map(|index| world.system.http_url(index)).collect();
-    let each = Duration::from_secs_f64(script.senders as f64 / f64::from(script.rate));
-    let sender = |(number, user): (usize, &TestUser)| Sender {
-        servers: urls.iter().map(|url| user.api_at(url.clone())).collect::<Vec<HttpApi>>(),
-        supplied: is_supplied(number).then(|| supplied(&urls[number % MESSAGE_SERVERS], &user.token)),
-        channels: channels.to_vec(),
-        interval: each,
-        seed: script.seed.wrapping_mul(31).wrapping_add(number as u64),
-        clock,
-    };
-    users.iter().skip(1).enumerate().map(sender).collect()
-}
-
 /// Goes through the plan. A fault that takes longer than planned to begin or to heal moves all that follow.
 async fn break_and_heal(world: &mut World, script: &Script, clock: ActClock) -> (Vec<Round>, Vec<Memory>) {
-    let mut watch = MemoryWatch::default();
+    let mut watch = Watch::default();
     let mut late = Duration::ZERO;
     let mut done = Vec::new();
     for round in plan(script.seed, script.duration, &script.faults, &script.done, script.length) {
@@ -260,37 +176,6 @@ fn tell(round: &Round, world: &mut World) {
     let faults: Vec<_> = round.strikes.iter().map(|strike| world.describe(strike)).collect();
     let (from, to) = (round.from().as_secs_f64(), round.to().as_secs_f64());
     eprintln!("  {from:>6.1} s to {to:>6.1} s  {}", faults.join(" + "));
-}
-
-#[derive(Default)]
-struct MemoryWatch {
-    servers: Vec<Memory>,
-}
-
-impl MemoryWatch {
-    async fn sample_until(&mut self, world: &mut World, clock: ActClock, moment: Duration) {
-        let until = clock.at(moment);
-        loop {
-            self.sample(world);
-            let next = Instant::now() + SAMPLE_EVERY;
-            sleep_until(next.min(until)).await;
-            if next >= until {
-                return;
-            }
-        }
-    }
-
-    fn sample(&mut self, world: &mut World) {
-        world.look_for_crashes();
-        for index in 0..SERVERS {
-            let (server, process) = world.any_server(index);
-            let Some(now) = process.resident_bytes() else { continue };
-            match self.servers.iter_mut().find(|memory| memory.server == server) {
-                Some(memory) => (memory.most, memory.last) = (memory.most.max(now), now),
-                None => self.servers.push(Memory { server, first: now, most: now, last: now }),
-            }
-        }
-    }
 }
 
 fn merge(mut all: Sent, one: Sent) -> Sent {

@@ -9,12 +9,10 @@ use std::{collections::HashMap, sync::Arc};
 use chat_domain::ChannelId;
 use parking_lot::Mutex;
 use serde::Deserialize;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::history::{ActClock, Journal, MessageIds, Receipt};
-
-pub(crate) use bare::listen;
-pub(crate) use supplied::listen_through_client;
 
 /// Who listens to what, and where.
 #[derive(Clone, Debug)]
@@ -29,9 +27,19 @@ pub(crate) struct Listener {
     pub(crate) takes_breaks: bool,
     /// Does it go to the first instance that is there, instead of to any?
     pub(crate) crowds: bool,
+    /// Does it use the supplied client, instead of bare frames?
+    pub(crate) supplied: bool,
     pub(crate) seed: u64,
     pub(crate) clock: ActClock,
     pub(crate) progress: Arc<Progress>,
+}
+
+/// Listens until `stop`. From `no_more_breaks` on it stays, so that everything can be received in the end.
+pub(crate) async fn listen(listener: Listener, no_more_breaks: CancellationToken, stop: CancellationToken) -> Journal {
+    if listener.supplied {
+        return supplied::listen(listener, stop).await;
+    }
+    bare::listen(listener, no_more_breaks, stop).await
 }
 
 /// How far a listener is, for who waits until it has everything.

@@ -29,8 +29,7 @@ const BREAK: Duration = Duration::from_secs(6);
 /// So that a SUBSCRIBE fits into a frame.
 const CHANNELS_PER_FRAME: usize = 64;
 
-/// Listens until `stop`. From `no_more_breaks` on it stays, so that everything can be received in the end.
-pub(crate) async fn listen(listener: Listener, no_more_breaks: CancellationToken, stop: CancellationToken) -> Journal {
+pub(super) async fn listen(listener: Listener, no_more_breaks: CancellationToken, stop: CancellationToken) -> Journal {
     let place = |(index, id): &(usize, ChannelId)| (*id, Place { index: *index, seq: 0, epoch: None });
     let mut bare = Bare {
         places: listener.channels.iter().map(place).collect(),

@@ -11,8 +11,7 @@ use crate::history::Journal;
 /// As of the bare listeners, so that their delays can be compared.
 const BACKOFF: Duration = Duration::from_millis(500);
 
-/// Listens until `stop`.
-pub(crate) async fn listen_through_client(listener: Listener, stop: CancellationToken) -> Journal {
+pub(super) async fn listen(listener: Listener, stop: CancellationToken) -> Journal {
     let mut journal = listener.journal();
     let mut config = match ClientConfig::new(&listener.urls, TokenSource::fixed(listener.token.as_str())) {
         Ok(config) => config,
