@@ -1,20 +1,23 @@
 //! The running system, and how each fault is done to it and healed.
 
+mod redis;
+
 use std::{collections::BTreeSet, time::Duration};
 
 use chat_test_support::{
     postgres::PostgresServer,
     proxy::TcpProxy,
-    redis::{RedisCluster, RedisSentinels, RedisServer},
+    redis::RedisServer,
     system::{Builder, Server, System},
 };
 use tokio::time::{sleep, timeout};
 
 use crate::{
     act::Script,
-    fault::{Fault, Part, Redis, Storage},
+    fault::{Fault, Part, Storage},
     plan::Strike,
 };
+use redis::RunningRedis;
 
 pub(crate) const MESSAGE_SERVERS: usize = 2;
 pub(crate) const INSTANCES: usize = 3;
@@ -25,27 +28,16 @@ const DRAIN: Duration = Duration::from_secs(3);
 const END_DEADLINE: Duration = Duration::from_secs(10);
 /// What a slow network adds in each direction.
 const DELAY: Duration = Duration::from_millis(200);
-/// Acknowledged by a master that dies before its replica has it.
-const LOST_KEY: &str = "chaos:lost";
 
 /// The whole system as processes.
 pub(crate) struct World {
     pub(crate) system: System,
     redis: RunningRedis,
     postgres: Option<PostgresServer>,
-    /// The ports of the Redis servers that faults have taken down.
-    struck: Vec<u16>,
     /// The servers that are meant to be down.
     down: BTreeSet<usize>,
     /// What went wrong with the system itself, or with a fault that was to be done to it.
     pub(crate) complaints: Vec<String>,
-}
-
-enum RunningRedis {
-    /// It belongs to the system.
-    Standalone,
-    Sentinel(RedisSentinels),
-    Cluster(RedisCluster),
 }
 
 impl World {
@@ -58,18 +50,10 @@ impl World {
         if let Some(postgres) = &postgres {
             builder = builder.database_at(postgres.url());
         }
-        let redis = match script.redis {
-            Redis::Standalone => RunningRedis::Standalone,
-            Redis::Sentinel => RunningRedis::Sentinel(RedisSentinels::start().await),
-            Redis::Cluster => RunningRedis::Cluster(RedisCluster::start().await),
-        };
-        builder = match &redis {
-            RunningRedis::Standalone => builder,
-            RunningRedis::Sentinel(sentinels) => builder.redis_at(sentinels.url()),
-            RunningRedis::Cluster(cluster) => builder.redis_at(cluster.url()),
-        };
+        let redis = RunningRedis::start(script.redis).await;
+        builder = builder.redis_at(redis.url());
         let system = builder.start().await;
-        Self { system, redis, postgres, struck: Vec::new(), down: BTreeSet::new(), complaints: Vec::new() }
+        Self { system, redis, postgres, down: BTreeSet::new(), complaints: Vec::new() }
     }
 
     /// Begins a fault.
@@ -85,22 +69,26 @@ impl World {
                 self.server(strike).ask_to_stop();
             }
             Fault::RollingDeploy => self.deploy_all().await,
-            Fault::RedisKill => self.strike_redis(strike, RedisServer::kill).await,
-            Fault::RedisPause => self.strike_redis(strike, RedisServer::pause).await,
-            Fault::RedisFlush => self.on_every_redis(&["FLUSHALL"]).await,
-            Fault::RedisCutSubscribers => self.on_every_redis(&["CLIENT", "KILL", "TYPE", "pubsub"]).await,
-            Fault::RedisCutPublishers => self.on_every_redis(&["CLIENT", "KILL", "TYPE", "normal"]).await,
-            Fault::RedisFailover => {
-                if let RunningRedis::Sentinel(sentinels) = &self.redis {
-                    sentinels.failover().await;
-                }
+            Fault::RedisKill => self.redis.strike(strike.target, RedisServer::kill).await,
+            Fault::RedisPause => self.redis.strike(strike.target, RedisServer::pause).await,
+            Fault::RedisFlush => {
+                let done = self.redis.command(&["FLUSHALL"]).await;
+                self.note(done);
             }
-            Fault::RedisLossyFailover => self.fail_over_with_loss().await,
-            Fault::SentinelKill => {
-                if let RunningRedis::Sentinel(sentinels) = &mut self.redis {
-                    sentinels.sentinel(strike.target % 3).kill();
-                }
+            Fault::RedisCutSubscribers => {
+                let done = self.redis.command(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
+                self.note(done);
             }
+            Fault::RedisCutPublishers => {
+                let done = self.redis.command(&["CLIENT", "KILL", "TYPE", "normal"]).await;
+                self.note(done);
+            }
+            Fault::RedisFailover => self.redis.fail_over().await,
+            Fault::RedisLossyFailover => {
+                let done = self.redis.fail_over_with_loss().await;
+                self.note(done);
+            }
+            Fault::SentinelKill => self.redis.kill_sentinel(strike.target),
             Fault::PostgresKill => self.postgres(PostgresServer::kill),
             Fault::PostgresRestart => self.postgres(PostgresServer::stop),
             Fault::PostgresPause => self.postgres(PostgresServer::pause),
@@ -132,21 +120,9 @@ impl World {
                 self.down.remove(&index(strike));
             }
             Fault::MessageServerDeploy | Fault::InstanceDeploy => self.restart_when_ended(index(strike)).await,
-            Fault::RedisKill | Fault::RedisLossyFailover => {
-                for port in std::mem::take(&mut self.struck) {
-                    self.redis_on(port).restart().await;
-                }
-            }
-            Fault::RedisPause => {
-                for port in std::mem::take(&mut self.struck) {
-                    self.redis_on(port).resume();
-                }
-            }
-            Fault::SentinelKill => {
-                if let RunningRedis::Sentinel(sentinels) = &mut self.redis {
-                    sentinels.sentinel(strike.target % 3).restart().await;
-                }
-            }
+            Fault::RedisKill | Fault::RedisLossyFailover => self.redis.restart_struck().await,
+            Fault::RedisPause => self.redis.resume_struck(),
+            Fault::SentinelKill => self.redis.restart_sentinel(strike.target).await,
             Fault::PostgresKill | Fault::PostgresRestart => {
                 if let Some(postgres) = &mut self.postgres {
                     postgres.restart().await;
@@ -229,57 +205,8 @@ impl World {
         }
     }
 
-    async fn strike_redis(&mut self, strike: &Strike, change: impl Fn(&mut RedisServer)) {
-        let server = match &mut self.redis {
-            RunningRedis::Standalone => self.system.redis(),
-            RunningRedis::Sentinel(sentinels) => sentinels.master().await,
-            RunningRedis::Cluster(cluster) => cluster.node(strike.target % 3),
-        };
-        self.struck.push(server.port());
-        change(server);
-    }
-
-    fn redis_on(&mut self, port: u16) -> &mut RedisServer {
-        match &mut self.redis {
-            RunningRedis::Standalone => self.system.redis(),
-            RunningRedis::Sentinel(sentinels) => sentinels.server(port),
-            RunningRedis::Cluster(cluster) => cluster.server(port),
-        }
-    }
-
-    /// A server that another fault has frozen or killed does not answer; some server has to.
-    async fn on_every_redis(&mut self, command: &[&str]) {
-        let servers = match &mut self.redis {
-            RunningRedis::Standalone => vec![&*self.system.redis()],
-            RunningRedis::Sentinel(sentinels) => vec![&*sentinels.master().await],
-            RunningRedis::Cluster(cluster) => cluster.nodes().iter().collect(),
-        };
-        let mut replies = Vec::new();
-        for server in servers {
-            replies.extend(server.try_execute(command).await);
-        }
-        let has_done = |reply: &String| reply.starts_with("+OK") || reply.starts_with(':') && !reply.starts_with(":0");
-        if !replies.iter().any(has_done) {
-            self.complaints.push(format!("{command:?} did nothing: {replies:?}"));
-        }
-    }
-
-    async fn fail_over_with_loss(&mut self) {
-        let RunningRedis::Sentinel(sentinels) = &mut self.redis else { return };
-        let master = sentinels.master_port().await;
-        sentinels.replica().await.pause();
-        // What its kernel has taken in would reach it later, unless its link to the master is gone.
-        let cut = sentinels.server(master).execute(&["CLIENT", "KILL", "TYPE", "replica"]).await;
-        let written = sentinels.server(master).execute(&["SET", LOST_KEY, "1"]).await;
-        sentinels.server(master).kill();
-        sentinels.replica().await.resume();
-        sentinels.until_master_is_not(master).await;
-        self.struck.push(master);
-        let read = sentinels.master().await.execute(&["GET", LOST_KEY]).await;
-        if written != "+OK\r\n" || !read.starts_with("$-1") {
-            self.complaints.push(format!("a failover lost nothing: cut {cut:?}, written {written:?}, read {read:?}"));
-        }
-        sentinels.master().await.execute(&["DEL", LOST_KEY]).await;
+    fn note(&mut self, done: Result<(), String>) {
+        self.complaints.extend(done.err());
     }
 
     /// A server that does not drain in time is a complaint, and killed, as a supervisor does it.
