@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{RoomContext, control::Control, inbox::Inbox};
 use crate::{
+    metrics::Metrics,
     protocol::{CloseReason, ErrorCode, ServerFrame},
     reader::{Log, LogReader},
     session::SessionHandle,
@@ -63,12 +64,12 @@ impl Replays {
         }
         drop(queue);
         let (session, context) = (Arc::clone(session), context.clone());
+        let replaying = Replaying::new(session, Arc::clone(&context.metrics));
         context.tasks.clone().spawn("replays", async move {
-            context.metrics.replaying.inc();
-            while let Some(replay) = session.replays.next() {
-                replay.run(&session, &context.reader).await;
+            while let Some(replay) = replaying.session.replays.next() {
+                replay.run(&replaying.session, &context.reader).await;
             }
-            context.metrics.replaying.dec();
+            replaying.end();
         });
     }
 
@@ -77,6 +78,34 @@ impl Replays {
         let next = queue.waiting.pop_front();
         queue.served = next.is_some();
         next
+    }
+}
+
+/// A session whose replays are run. If that ends in the middle, as by a panic, the session ends too: nothing else would
+/// bring it on.
+struct Replaying {
+    session: Arc<SessionHandle>,
+    metrics: Arc<Metrics>,
+    done: bool,
+}
+
+impl Replaying {
+    fn new(session: Arc<SessionHandle>, metrics: Arc<Metrics>) -> Self {
+        metrics.replaying.inc();
+        Self { session, metrics, done: false }
+    }
+
+    fn end(mut self) {
+        self.done = true;
+    }
+}
+
+impl Drop for Replaying {
+    fn drop(&mut self) {
+        self.metrics.replaying.dec();
+        if !self.done {
+            self.session.outbox.close(CloseReason::Internal);
+        }
     }
 }
 
@@ -113,5 +142,29 @@ impl Replay {
         session.outbox.push(error.encode());
         // The client would wait for a SUBSCRIBED that does not come. It returns with what it has.
         session.outbox.close(CloseReason::TryAgainLater);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chat_domain::{Timestamp, UserId};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::outbox::{Outbox, OutboxLimits};
+
+    #[test]
+    fn a_session_whose_replays_end_in_the_middle_ends_too() {
+        for done in [false, true] {
+            let outbox = Outbox::new(OutboxLimits { frames: 10, bytes: 100 });
+            let user_id = UserId::new(Timestamp::from_millis(0));
+            let session = Arc::new(SessionHandle::new(Uuid::nil(), user_id, outbox));
+            let metrics = Arc::<Metrics>::default();
+            let replaying = Replaying::new(Arc::clone(&session), Arc::clone(&metrics));
+            assert_eq!(metrics.replaying.get(), 1);
+            if done { replaying.end() } else { drop(replaying) }
+            assert_eq!(metrics.replaying.get(), 0);
+            assert_eq!(session.outbox.closed(), (!done).then_some(CloseReason::Internal));
+        }
     }
 }
