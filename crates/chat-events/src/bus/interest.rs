@@ -235,6 +235,16 @@ impl Table {
         }
     }
 
+    /// The topics that are heard on this link.
+    pub(crate) fn heard_on(&self, link: LinkId) -> Vec<Topic> {
+        self.topics.keys().copied().filter(|topic| self.is_heard_on(link, *topic)).collect()
+    }
+
+    /// Is this topic heard on this link?
+    pub(crate) fn is_heard_on(&self, link: LinkId, topic: Topic) -> bool {
+        self.topics.get(&topic).is_some_and(|entry| entry.heard && entry.link == Some(link))
+    }
+
     /// Nothing is heard on this link any more; all of it is to be subscribed again.
     pub(crate) fn set_all_unheard(&mut self, link: LinkId) {
         let mut pending = Vec::new();

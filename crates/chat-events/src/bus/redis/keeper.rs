@@ -31,6 +31,10 @@ const HEARTBEAT: Duration = Duration::from_millis(500);
 /// for the payloads between two of them.
 const TOPICS_PER_CALL: usize = 1_000;
 
+/// How many topics of a Cluster's node are subscribed again with each heartbeat, one share after the other: a slot that goes
+/// and comes back between two looks at the topology takes its subscriptions along. Redis tells so, the client does not.
+const TOPICS_PER_BEAT: usize = 250;
+
 /// Why a link that is well does not hear every topic.
 pub(super) const MOVED: &str = "topics moved to another server";
 
@@ -46,6 +50,8 @@ pub(super) struct Keeper {
     errors: Receiver<(Error, Option<Server>)>,
     /// Is every topic of this link heard? At first not.
     hearing: bool,
+    /// Topics that are still to be subscribed again in this round.
+    round: Vec<Topic>,
 }
 
 impl Keeper {
@@ -58,7 +64,8 @@ impl Keeper {
     ) -> Self {
         let (reconnected, errors) = (connection.client.reconnect_rx(), connection.client.error_rx());
         let (sharded, timeout) = (access.is_cluster(), access.command_timeout);
-        Self { link, connection, sharded, interests, status, timeout, reconnected, errors, hearing: false }
+        let (hearing, round) = (false, Vec::new());
+        Self { link, connection, sharded, interests, status, timeout, reconnected, errors, hearing, round }
     }
 
     pub(super) async fn run(mut self, stop: CancellationToken) {
@@ -95,7 +102,10 @@ impl Keeper {
             self.lose("not connected");
             return;
         }
-        match (self.ping().await, self.hearing) {
+        let share = self.next_share();
+        // The PING goes out behind the share, and takes the error if one of its topics has moved.
+        let (subscribed, answer) = tokio::join!(self.subscribe(&share), self.ping());
+        match (subscribed.map_err(|error| error.to_string()).and(answer), self.hearing) {
             (Ok(()), true) => {}
             (Ok(()), false) => self.restore().await,
             (Err(reason), _) => self.lose(&reason),
@@ -149,7 +159,24 @@ impl Keeper {
         Ok(())
     }
 
+    /// The topics to subscribe again with this heartbeat.
+    fn next_share(&mut self) -> Vec<Topic> {
+        if !self.sharded || !self.hearing {
+            return Vec::new();
+        }
+        if self.round.is_empty() {
+            self.round = self.interests.with(|table| table.heard_on(self.link));
+        }
+        let rest = self.round.len().saturating_sub(TOPICS_PER_BEAT);
+        let mut share = self.round.split_off(rest);
+        self.interests.with(|table| share.retain(|topic| table.is_heard_on(self.link, *topic)));
+        share
+    }
+
     async fn subscribe(&self, topics: &[Topic]) -> Result<(), Error> {
+        if topics.is_empty() {
+            return Ok(());
+        }
         if !self.sharded {
             return self.connection.client.subscribe(names(topics)).await;
         }
