@@ -118,14 +118,16 @@ impl Replay {
             if has_space != Some(true) {
                 return;
             }
-            let turn = reader.turn().await;
-            if let Some(page) = reader.page(self.log, after + 1, self.upto).await {
-                failures = 0;
-                let events = page.events(after + 1, self.upto).cloned();
-                after += session.outbox.push_while_space(&self.ended, events);
-                continue;
+            // Storage is waited for without a turn, so that sessions whose page is in memory do not wait for it too.
+            if reader.page(self.log, after + 1, self.upto).await.is_some() {
+                let Some(_turn) = self.ended.run_until_cancelled(reader.turn()).await else { return };
+                if let Some(page) = reader.page(self.log, after + 1, self.upto).await {
+                    failures = 0;
+                    let events = page.events(after + 1, self.upto).cloned();
+                    after += session.outbox.push_while_space(&self.ended, events);
+                    continue;
+                }
             }
-            drop(turn);
             failures += 1;
             if failures == ATTEMPTS {
                 return self.give_up(session);
