@@ -3,13 +3,16 @@
 
 mod pages;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use chat_domain::{
     ChannelId,
     ports::{Head, LoggedEvent, Storage, StorageError},
 };
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::timeout,
+};
 
 pub use pages::{Log, Page};
 
@@ -20,18 +23,24 @@ use pages::Pages;
 /// the longest there are (60 KB) a read brings 8 MB.
 pub const PAGE: u32 = 128;
 
-/// Replays that queue events at the same moment. It takes a replay microseconds if the page is there; between two turns
-/// it waits for its client and holds nothing. So however many sessions come back, rooms and sessions that are live never
-/// have more than this ahead of them.
+/// Replays that queue events at the same moment. That takes a replay microseconds: it asks for its turn when the page is
+/// in memory, and reads it again only if it went meanwhile. Between two turns it waits for storage or for its client, and
+/// holds nothing. So however many sessions come back, rooms and sessions that are live rarely have more than this ahead
+/// of them.
 const TURNS: usize = 32;
 
-/// Reads at once.
+/// How long a read may take. A few that hang would hold up all that wait behind them; who asked tries again later.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What reads may take.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadLimits {
-    /// For rooms with a hole, and for rooms that open.
+    /// Reads at once for rooms with a hole, and for rooms that open.
     pub repairs: usize,
-    /// For sessions that come back.
+    /// Reads at once for sessions that come back.
     pub replays: usize,
+    /// Bytes of pages that are kept in memory. Beyond it those go that nobody asked for the longest time.
+    pub page_bytes: u64,
 }
 
 /// Access to the log with bounded concurrency. Repairs and replays do not wait for each other.
@@ -47,7 +56,7 @@ impl LogReader {
     /// A reader with at most so many reads at once; the rest waits in line.
     pub fn new(storage: Arc<dyn Storage>, metrics: Arc<Metrics>, limits: ReadLimits) -> Self {
         Self {
-            pages: Pages::new(Arc::clone(&storage), Arc::clone(&metrics), limits.replays),
+            pages: Pages::new(Arc::clone(&storage), Arc::clone(&metrics), limits),
             storage,
             repairs: Semaphore::new(limits.repairs),
             turns: Semaphore::new(TURNS),
@@ -60,7 +69,7 @@ impl LogReader {
         // The semaphores are never closed; if they were, reading on unbounded would be the lesser evil.
         let _permit = self.repairs.acquire().await.ok();
         self.metrics.repair_reads.inc();
-        self.storage.replay(channel_id, after, PAGE).await
+        in_time("replay", self.storage.replay(channel_id, after, PAGE)).await
     }
 
     /// Where the log ended, if a read of what came after `after` came to its end.
@@ -84,6 +93,29 @@ impl LogReader {
     /// The head of one channel's log.
     pub async fn head(&self, channel_id: ChannelId) -> Result<Option<Head>, StorageError> {
         let _permit = self.repairs.acquire().await.ok();
-        Ok(self.storage.heads(&[channel_id]).await?.pop())
+        Ok(in_time("heads", self.storage.heads(&[channel_id])).await?.pop())
+    }
+}
+
+/// What storage answers within [`READ_TIMEOUT`].
+async fn in_time<T>(
+    operation: &'static str,
+    read: impl Future<Output = Result<T, StorageError>>,
+) -> Result<T, StorageError> {
+    timeout(READ_TIMEOUT, read)
+        .await
+        .unwrap_or_else(|late| Err(StorageError::Unavailable { operation, source: Box::new(late) }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_read_that_hangs_ends_in_time() {
+        let began = tokio::time::Instant::now();
+        let hanging = in_time("replay", std::future::pending::<Result<(), _>>()).await;
+        assert!(matches!(hanging, Err(StorageError::Unavailable { operation: "replay", .. })));
+        assert!(began.elapsed() <= READ_TIMEOUT + Duration::from_millis(10));
     }
 }

@@ -10,17 +10,14 @@ use chat_domain::{
     ChannelId, Epoch,
     ports::{LoggedEvent, Storage, StorageError},
 };
-use moka::future::Cache;
+use moka::{future::Cache, policy::EvictionPolicy};
 use tokio::sync::Semaphore;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tracing::warn;
 
-use super::PAGE;
+use super::{PAGE, ReadLimits, in_time};
 use crate::{metrics::Metrics, room::event::RoomEvent};
 
-/// Bytes of all pages together. With messages of 200 characters that is the 5 000 newest events of about twenty rooms.
-/// Beyond it pages that are asked for less often go, and are read again if need be.
-const BYTES: u64 = 32 * 1024 * 1024;
 /// What a frame takes beside its bytes.
 const FRAME_OVERHEAD: usize = 96;
 /// How long a page stays that nobody asks for: long enough for the stragglers of a storm.
@@ -57,9 +54,15 @@ pub(super) struct Pages {
 }
 
 impl Pages {
-    pub(super) fn new(storage: Arc<dyn Storage>, metrics: Arc<Metrics>, reads: usize) -> Self {
-        let cache = Cache::builder().max_capacity(BYTES).weigher(weigh).time_to_idle(IDLE).build();
-        Self { cache, storage, reads: Semaphore::new(reads), metrics }
+    pub(super) fn new(storage: Arc<dyn Storage>, metrics: Arc<Metrics>, limits: ReadLimits) -> Self {
+        let cache = Cache::builder()
+            .max_capacity(limits.page_bytes)
+            .weigher(weigh)
+            // The page that was just read is asked for again next: however popular others were, it is kept.
+            .eviction_policy(EvictionPolicy::lru())
+            .time_to_idle(IDLE)
+            .build();
+        Self { cache, storage, reads: Semaphore::new(limits.replays), metrics }
     }
 
     /// Who asks must not be dropped meanwhile: the cache lets the next in line read instead, but gives up with a panic
@@ -103,7 +106,7 @@ impl Pages {
         let _permit = self.reads.acquire().await.ok();
         self.metrics.page_reads.inc();
         let limit = PAGE - u32::try_from(after - begin).unwrap_or(0).min(PAGE);
-        let logged = self.storage.replay(channel_id, after, limit).await.map_err(Arc::new)?;
+        let logged = in_time("replay", self.storage.replay(channel_id, after, limit)).await.map_err(Arc::new)?;
         Ok(Arc::new(Page::extend(known.as_deref(), &logged)))
     }
 }

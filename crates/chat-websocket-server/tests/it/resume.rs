@@ -1,6 +1,9 @@
 //! Many sessions, or one with many channels, that come back at once.
 
+use std::sync::Arc;
+
 use chat_test_support::{wait_for, wait_until};
+use chat_websocket_server::reader::{Log, LogReader, ReadLimits};
 
 use crate::world::{DEADLINE, Returning, World};
 
@@ -39,6 +42,7 @@ async fn thousands_come_back_with_a_handful_of_reads_while_a_room_stays_live() {
         let seq = world.send(true).await;
         wait_for("a live event", DEADLINE, async || {
             let frames = live.handle.outbox.take();
+            live.handle.outbox.written(frames.len(), frames.iter().map(|frame| frame.len()).sum());
             frames.iter().any(|frame| frame.contains(&format!("\"seq\":{seq},"))).then_some(())
         })
         .await;
@@ -51,4 +55,23 @@ async fn thousands_come_back_with_a_handful_of_reads_while_a_room_stays_live() {
     assert_eq!(world.metrics.page_reads.get(), pages as u64, "each page once");
     assert!(world.metrics.page_hits.get() >= (HOT_SESSIONS * HOT_EVENTS / 128) as u64);
     wait_until("the replays end", DEADLINE, async || world.metrics.replaying.get() == 0).await;
+}
+
+#[tokio::test]
+async fn a_page_that_is_needed_now_displaces_a_popular_one() {
+    const TURNS: usize = 20;
+    let world = World::new().await;
+    let (popular, needed) = (world.channel_with(128).await, world.channel_with(128).await);
+    // Room for one page.
+    let limits = ReadLimits { repairs: 1, replays: 1, page_bytes: 64 * 1024 };
+    let reader = LogReader::new(Arc::clone(&world.storage), Arc::clone(&world.metrics), limits);
+
+    for channel_id in [popular, needed] {
+        let log = Log { channel_id, epoch: world.access_to(channel_id, world.bob).await.head.epoch };
+        for _ in 0..TURNS {
+            assert!(reader.page(log, 1, 128).await.is_some());
+        }
+    }
+
+    assert_eq!(world.metrics.page_reads.get(), 2);
 }

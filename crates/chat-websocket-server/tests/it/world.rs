@@ -72,7 +72,7 @@ impl World {
         let sink = Box::new(move |delivery| heard.deliver(delivery, &counted));
         let subscriber = bus.subscriber(Duration::ZERO, sink);
         let lifecycle = Lifecycle::new(Duration::from_secs(1));
-        let reads = ReadLimits { repairs: 2, replays: 2 };
+        let reads = ReadLimits { repairs: 2, replays: 2, page_bytes: 32 * 1024 * 1024 };
         let context = RoomContext {
             reader: Arc::new(LogReader::new(Arc::clone(&storage), Arc::clone(&metrics), reads)),
             tasks: lifecycle.background().clone(),
