@@ -91,9 +91,18 @@ impl Session {
         }
     }
 
-    /// A new token for the same user. A bad one changes nothing: the old one goes on until it expires.
+    /// A new token for the same user. A bad one changes nothing, nor does one that comes while storage is away: the old
+    /// one goes on until it expires.
     async fn renew(&mut self, token: &str) -> Result<(), CloseReason> {
-        check_status(self.handle.user_id, &self.context).await?;
+        match check_status(self.handle.user_id, &self.context).await {
+            Ok(()) => {}
+            Err(CloseReason::TryAgainLater) => {
+                let message = "storage is away; the old token goes on";
+                self.answer(&ServerFrame::error(None, None, ErrorCode::Unavailable, message));
+                return Ok(());
+            }
+            Err(reason) => return Err(reason),
+        }
         match verify(&self.context, token) {
             Ok(principal) if UserId::from(principal.user_id) == self.handle.user_id => {
                 self.expires_at = expiry(&principal, &*self.context.clock);

@@ -116,3 +116,27 @@ async fn one_subscribe_catches_up_with_ten_thousand_events_in_fifty_channels() {
     }
     assert_eq!(last.values().filter(|last| **last == MISSED + 1).count(), CHANNELS);
 }
+
+async fn next(client: &mut WebSocketStream<TcpStream>) -> Value {
+    loop {
+        let message = timeout(DEADLINE, client.next()).await.unwrap().unwrap().unwrap();
+        if let Message::Text(text) = message {
+            return serde_json::from_str(&text).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_renewal_while_storage_is_away_changes_nothing() {
+    let world = World::new().await;
+    let (mut client, _session) = connect(&world, world.bob).await;
+    assert_eq!(next(&mut client).await["type"], "HELLO");
+    world.storage.close().await;
+
+    for frame in [json!({ "type": "AUTH", "token": "another" }), json!({ "type": "PING", "id": 1 })] {
+        client.send(Message::Text(frame.to_string().into())).await.unwrap();
+    }
+
+    assert_eq!(next(&mut client).await["code"], "UNAVAILABLE");
+    assert_eq!(next(&mut client).await["type"], "PONG");
+}
