@@ -147,9 +147,9 @@ fn connect_bus(
 ) -> Result<Arc<RedisSubscriber>, StartError> {
     let (directory, metrics) = (Arc::clone(directory), Arc::clone(metrics));
     let sink = Box::new(move |delivery| directory.deliver(delivery, &metrics));
-    let background = lifecycle.background();
-    let (subscriber, run) = RedisSubscriber::connect(&config.redis, sink, background.stopping().clone())?;
-    background.spawn("bus", run);
+    let stop = lifecycle.background().stopping().clone();
+    let (subscriber, run) = RedisSubscriber::connect(&config.redis, sink, stop)?;
+    lifecycle.spawn_essential_background("bus", run);
     Ok(Arc::new(subscriber))
 }
 
@@ -182,7 +182,7 @@ fn reconcile_heads(
         Intervals { with_bus: limits.reconcile_interval, without_bus: limits.reconcile_interval_without_redis };
     let run = reconcile::run(Arc::clone(directory), Arc::clone(storage), Arc::clone(metrics), intervals);
     let stop = lifecycle.background().stopping().clone();
-    lifecycle.background().spawn("reconciler", async move {
+    lifecycle.spawn_essential_background("reconciler", async move {
         let _: Option<()> = stop.run_until_cancelled(run).await;
     });
 }
@@ -196,7 +196,7 @@ fn watch_standing(
 ) {
     let run = standing::run(Arc::clone(directory), Arc::clone(storage), Arc::clone(metrics), standing::INTERVALS);
     let stop = lifecycle.background().stopping().clone();
-    lifecycle.background().spawn("standing watch", async move {
+    lifecycle.spawn_essential_background("standing watch", async move {
         let _: Option<()> = stop.run_until_cancelled(run).await;
     });
 }

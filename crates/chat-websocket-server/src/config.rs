@@ -157,15 +157,14 @@ impl LimitsConfig {
         at_least("connections_per_user", self.connections_per_user, 1)?;
         at_least("channels_per_session", self.channels_per_session, 1)?;
         may_repair_be(self.repair, cfg!(debug_assertions))?;
-        longer_than("heartbeat", self.heartbeat, Duration::from_millis(100))?;
-        longer_than("auth_timeout", self.auth_timeout, Duration::from_millis(100))?;
-        longer_than("write_timeout", self.write_timeout, Duration::from_millis(100))?;
-        longer_than("reconcile_interval", self.reconcile_interval, Duration::from_millis(50))?;
-        longer_than(
-            "reconcile_interval_without_redis",
-            self.reconcile_interval_without_redis,
-            Duration::from_millis(50),
-        )
+        within("heartbeat", self.heartbeat, Duration::from_millis(100))?;
+        within("auth_timeout", self.auth_timeout, Duration::from_millis(100))?;
+        within("write_timeout", self.write_timeout, Duration::from_millis(100))?;
+        within("reorder_window", self.reorder_window, Duration::ZERO)?;
+        within("room_linger", self.room_linger, Duration::ZERO)?;
+        let least = Duration::from_millis(50);
+        within("reconcile_interval", self.reconcile_interval, least)?;
+        within("reconcile_interval_without_redis", self.reconcile_interval_without_redis, least)
     }
 }
 
@@ -176,9 +175,12 @@ fn at_least(key: &str, value: usize, least: usize) -> Result<(), ConfigError> {
     Ok(())
 }
 
-fn longer_than(key: &str, value: Duration, least: Duration) -> Result<(), ConfigError> {
-    if value < least {
-        return Err(ConfigError::invalid(&format!("limits.{key} = {value:?}; allowed: at least {least:?}")));
+/// The longest that anything may be configured to take: a moment that lies further ahead may be none at all.
+const LONGEST: Duration = Duration::from_secs(24 * 3_600);
+
+fn within(key: &str, value: Duration, least: Duration) -> Result<(), ConfigError> {
+    if value < least || value > LONGEST {
+        return Err(ConfigError::invalid(&format!("limits.{key} = {value:?}; allowed: {least:?} to {LONGEST:?}")));
     }
     Ok(())
 }
@@ -193,6 +195,16 @@ fn may_repair_be(repair: bool, debug_build: bool) -> Result<(), ConfigError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_duration_that_no_clock_can_add_is_refused() {
+        let limits = |reconcile_interval| LimitsConfig { reconcile_interval, ..LimitsConfig::default() };
+        assert!(limits(LONGEST).check().is_ok());
+        for interval in [Duration::MAX, Duration::ZERO] {
+            let refused = limits(interval).check().unwrap_err().to_string();
+            assert!(refused.contains("limits.reconcile_interval = "), "{refused}");
+        }
+    }
 
     #[test]
     fn only_a_debug_build_goes_without_repair() {

@@ -78,8 +78,26 @@ impl Lifecycle {
     /// Runs a task that the process cannot do without: if it ends or panics before shut-down, the process drains and
     /// ends with an error.
     pub fn spawn_essential(&self, name: &'static str, task: impl Future<Output: TaskResult> + Send + 'static) {
+        self.spawn_essential_in(&self.work, name, task);
+    }
+
+    /// The same in the background, where the task goes on until all work has ended.
+    pub fn spawn_essential_background(
+        &self,
+        name: &'static str,
+        task: impl Future<Output: TaskResult> + Send + 'static,
+    ) {
+        self.spawn_essential_in(&self.background, name, task);
+    }
+
+    fn spawn_essential_in(
+        &self,
+        scope: &Scope,
+        name: &'static str,
+        task: impl Future<Output: TaskResult> + Send + 'static,
+    ) {
         let lifecycle = self.clone();
-        self.work.spawn_and_then(task, move |verdict| {
+        scope.spawn_and_then(task, move |verdict| {
             if lifecycle.soft_token().is_cancelled() {
                 return verdict.log(name);
             }

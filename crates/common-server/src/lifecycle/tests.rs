@@ -85,10 +85,11 @@ async fn the_first_signal_after_a_shut_down_from_inside_lets_the_drain_go_on() {
 
 #[tokio::test(start_paused = true)]
 async fn an_essential_task_that_ends_fails_or_panics_stops_the_process() {
-    let tasks: [fn(&Lifecycle); 3] = [
+    let tasks: [fn(&Lifecycle); 4] = [
         |lifecycle| lifecycle.spawn_essential("ends", async { sleep(Duration::from_secs(1)).await }),
         |lifecycle| lifecycle.spawn_essential("fails", async { Err::<(), _>("broken") }),
         |lifecycle| lifecycle.spawn_essential("panics", async { assert_eq!(1, 2, "as the test wants") }),
+        |lifecycle| lifecycle.spawn_essential_background("fails", async { Err::<(), _>("broken") }),
     ];
     for spawn in tasks {
         let lifecycle = Lifecycle::new(DRAIN);
