@@ -15,13 +15,14 @@ pub struct Metrics {
     pub rooms: Gauge,
     /// Events put in order.
     pub events: Counter,
-    /// Events queued for sessions.
+    /// Events queued for sessions as they came; what was replayed to them is not counted.
     pub deliveries: Counter,
     /// Events that came again.
     pub duplicates: Counter,
     /// Events that came too early.
     pub out_of_order: Counter,
-    /// Events that were read from the log because they did not come from the bus.
+    /// Events that a read of the log let go out because others had not come from the bus, those included that were held
+    /// back until then.
     pub repaired: Counter,
     /// Bytes of events that came too early and are held back.
     pub held_bytes: Gauge,
@@ -37,7 +38,7 @@ pub struct Metrics {
     pub reconciliations: Counter,
     /// Rooms that were compared with the log.
     pub heads_compared: Counter,
-    /// Rooms that a comparison left out, because storage had confirmed them a moment before.
+    /// Rooms that a comparison left out: storage had confirmed them a moment before, or only others were in doubt.
     pub heads_skipped: Counter,
     /// Users whose status was compared with storage.
     pub users_compared: Counter,
@@ -80,12 +81,12 @@ impl Metrics {
         registry.register("sessions", "Authenticated sessions", self.sessions.clone());
         registry.register("rooms", "Open rooms", self.rooms.clone());
         registry.register("events", "Events put in order", self.events.clone());
-        registry.register("deliveries", "Events queued for sessions", self.deliveries.clone());
+        registry.register("deliveries", "Events queued for sessions, but for replays", self.deliveries.clone());
         registry.register("duplicates", "Events that came again", self.duplicates.clone());
         registry.register("out_of_order", "Events that came too early", self.out_of_order.clone());
         registry.register(
             "repaired",
-            "Events read from the log because the bus did not bring them",
+            "Events that a read of the log let go out, held back ones included",
             self.repaired.clone(),
         );
         registry.register("held_bytes", "Bytes of events that wait for earlier ones", self.held_bytes.clone());
@@ -95,7 +96,11 @@ impl Metrics {
         registry.register("interruptions", "Times that the bus may have lost payloads", self.interruptions.clone());
         registry.register("reconciliations", "Queries that compare heads with the log", self.reconciliations.clone());
         registry.register("heads_compared", "Rooms compared with the log", self.heads_compared.clone());
-        registry.register("heads_skipped", "Rooms not compared, just confirmed", self.heads_skipped.clone());
+        registry.register(
+            "heads_skipped",
+            "Rooms that a comparison left out, confirmed or not in doubt",
+            self.heads_skipped.clone(),
+        );
         registry.register(
             "users_compared",
             "Users whose status was compared with storage",

@@ -2,7 +2,7 @@
 //!
 //! Rooms push, the session's task takes everything at once and writes it in one go. The bound counts what waits and what
 //! is being written. Who does not read as fast as its rooms talk is closed as a slow consumer: it comes back and resumes
-//! from the log, and nobody else waits for it.
+//! from the log. Before that a room may wait for it a little, and the others in the room with it.
 
 use std::collections::VecDeque;
 

@@ -164,7 +164,11 @@ mod tests {
             let metrics = Arc::<Metrics>::default();
             let replaying = Replaying::new(Arc::clone(&session), Arc::clone(&metrics));
             assert_eq!(metrics.replaying.get(), 1);
-            if done { replaying.end() } else { drop(replaying) }
+            if done {
+                replaying.end()
+            } else {
+                drop(replaying)
+            }
             assert_eq!(metrics.replaying.get(), 0);
             assert_eq!(session.outbox.closed(), (!done).then_some(CloseReason::Internal));
         }
