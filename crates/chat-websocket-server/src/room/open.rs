@@ -93,9 +93,13 @@ impl OpenRoom {
             let ends_at = self.empty_since.map(|since| since + self.room.context.limits.linger);
             let wake_at = [self.sequencer.read_at(), ends_at].into_iter().flatten().min();
             tokio::select! {
-                () = inbox.filled() => self.take_inbox().await,
+                () = inbox.filled() => {
+                    self.turn.go_on(Instant::now());
+                    self.take_inbox().await;
+                }
                 Some(end) = OptionFuture::from(self.read.as_mut()) => {
                     self.read = None;
+                    self.turn.go_on(Instant::now());
                     self.end_read(end).await;
                 }
                 Some(()) = OptionFuture::from(wake_at.map(sleep_until)) => {}

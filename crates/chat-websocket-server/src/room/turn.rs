@@ -19,6 +19,8 @@ const BYTES: usize = 256 * 1024;
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How long it waits for the rest.
 const GRACE: Duration = Duration::from_millis(100);
+/// After so long without anything to queue, the sessions had time to write: the turn begins anew.
+const REST: Duration = Duration::from_millis(50);
 /// How often it looks.
 const LOOK: Duration = Duration::from_millis(2);
 
@@ -27,9 +29,19 @@ const LOOK: Duration = Duration::from_millis(2);
 pub(super) struct Turn {
     frames: usize,
     bytes: usize,
+    /// When there was last something to queue.
+    busy_at: Option<Instant>,
 }
 
 impl Turn {
+    /// Takes note that there is something to queue again.
+    pub(super) fn go_on(&mut self, now: Instant) {
+        if self.busy_at.is_some_and(|busy_at| now >= busy_at + REST) {
+            *self = Self::default();
+        }
+        self.busy_at = Some(now);
+    }
+
     /// Cuts off the first events: those that fit into the turn, and none behind one that has an effect.
     pub(super) fn cut<'a>(&mut self, events: &'a [RoomEvent]) -> (&'a [RoomEvent], &'a [RoomEvent]) {
         let mut count = 0;
@@ -105,6 +117,21 @@ mod tests {
         let (first, rest) = turn.cut(&events);
         assert_eq!((first.len(), turn.is_over()), (2, false));
         assert_eq!(turn.cut(rest).0.len(), 1);
+    }
+
+    #[test]
+    fn who_had_time_to_write_is_not_waited_for() {
+        let (mut turn, mut now) = (Turn::default(), Instant::now());
+        let mut queue_half_a_turn = |now| {
+            turn.go_on(now);
+            (0..FRAMES / 2).for_each(|_| turn.add(1));
+            turn.is_over()
+        };
+        assert!(!queue_half_a_turn(now));
+        now += REST;
+        assert!(!queue_half_a_turn(now), "the first half is long written");
+        now += REST / 2;
+        assert!(queue_half_a_turn(now));
     }
 
     #[test]
