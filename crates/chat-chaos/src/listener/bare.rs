@@ -22,6 +22,10 @@ const PASSING_CODES: [u16; 7] = [1000, 1001, 1012, 1013, 4009, 4020, 4022];
 
 /// Between two tries to connect, at most.
 const BACKOFF: Duration = Duration::from_millis(500);
+/// After the first, and at most the second on top, a listener moves to another instance: one that was restarted would stay empty, and what
+/// is done to it would prove nothing.
+const SHORTEST_STAY: Duration = Duration::from_secs(4);
+const ROAM: Duration = Duration::from_secs(16);
 /// How long one who takes breaks is there, at most.
 const STAY: Duration = Duration::from_secs(12);
 /// How long it is away, at most.
@@ -76,7 +80,10 @@ impl Bare {
                 Ok(socket) => {
                     failures = 0;
                     self.journal.connections += 1;
-                    self.hear(socket).await;
+                    let stay = if self.listener.crowds { Duration::MAX } else { SHORTEST_STAY + self.up_to(ROAM) };
+                    if timeout(stay, self.hear(socket)).await.is_err() {
+                        continue;
+                    }
                 }
                 Err(Error::Http(refusal)) if !PASSING_REFUSALS.contains(&refusal.status().as_u16()) => {
                     self.journal.complaints.push(format!("the upgrade was refused with {}", refusal.status()));
