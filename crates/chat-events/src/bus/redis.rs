@@ -1,6 +1,6 @@
 //! The bus over Redis pub/sub: one server, the master that Sentinels name, or a Cluster with its sharded pub/sub.
 //!
-//! A [`Scout`](scout::Scout) finds out which server has which topics, and each server has a connection of its own: one
+//! A scout finds out which server has which topics, and each server has a connection of its own: one
 //! that hangs holds up no other for longer than a quarter of a second, once. Publishing and subscribing have a connection each: a client that subscribes does nothing
 //! else but PING, because the replies of other commands could be paired with the wrong callers after a reconnection.
 

@@ -11,7 +11,7 @@ use crate::{
     room::{Replays, control::Answer},
 };
 
-/// Most UNSUBSCRIBEs of a session that rooms have not answered: more than it has channels, by default. Rooms take them in
+/// Most UNSUBSCRIBE frames of a session that rooms have not answered: more than it has channels, by default. Rooms take them in
 /// however busy they are, so this is what bounds them.
 const LEAVES: usize = 512;
 
@@ -54,7 +54,7 @@ impl SessionHandle {
         self.channels.lock().remove(&channel_id);
     }
 
-    /// An answer that a room shall give to the session's UNSUBSCRIBE; `None` while [`LEAVES`] of them are to be given.
+    /// An answer that a room shall give to the session's UNSUBSCRIBE; `None` while as many as are allowed are still to be given.
     pub fn answer(self: &Arc<Self>, request_id: Option<RequestId>) -> Option<Answer> {
         let one_of = Arc::clone(&self.leaves).try_acquire_owned().ok()?;
         Some(Answer { session: Arc::clone(self), request_id, _one_of: one_of })
