@@ -8,6 +8,7 @@
 pub mod app;
 pub mod config;
 pub mod hub;
+mod in_time;
 pub mod metrics;
 pub mod outbox;
 pub mod pace;

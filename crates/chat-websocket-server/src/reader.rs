@@ -9,14 +9,11 @@ use chat_domain::{
     ChannelId,
     ports::{Head, LoggedEvent, Storage, StorageError},
 };
-use tokio::{
-    sync::{Semaphore, SemaphorePermit},
-    time::timeout,
-};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 pub use pages::{Log, Page};
 
-use crate::metrics::Metrics;
+use crate::{in_time::in_time, metrics::Metrics};
 use pages::Pages;
 
 /// Most events in one read. What sessions get in one go: with short messages less than 64 KiB, which is one write; with
@@ -69,7 +66,7 @@ impl LogReader {
         // The semaphores are never closed; if they were, reading on unbounded would be the lesser evil.
         let _permit = self.repairs.acquire().await.ok();
         self.metrics.repair_reads.inc();
-        in_time("replay", self.storage.replay(channel_id, after, PAGE)).await
+        in_time("replay", READ_TIMEOUT, self.storage.replay(channel_id, after, PAGE)).await
     }
 
     /// Where the log ended, if a read of what came after `after` came to its end.
@@ -93,29 +90,6 @@ impl LogReader {
     /// The head of one channel's log.
     pub async fn head(&self, channel_id: ChannelId) -> Result<Option<Head>, StorageError> {
         let _permit = self.repairs.acquire().await.ok();
-        Ok(in_time("heads", self.storage.heads(&[channel_id])).await?.pop())
-    }
-}
-
-/// What storage answers within [`READ_TIMEOUT`].
-async fn in_time<T>(
-    operation: &'static str,
-    read: impl Future<Output = Result<T, StorageError>>,
-) -> Result<T, StorageError> {
-    timeout(READ_TIMEOUT, read)
-        .await
-        .unwrap_or_else(|late| Err(StorageError::Unavailable { operation, source: Box::new(late) }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_read_that_hangs_ends_in_time() {
-        let began = tokio::time::Instant::now();
-        let hanging = in_time("replay", std::future::pending::<Result<(), _>>()).await;
-        assert!(matches!(hanging, Err(StorageError::Unavailable { operation: "replay", .. })));
-        assert!(began.elapsed() <= READ_TIMEOUT + Duration::from_millis(10));
+        Ok(in_time("heads", READ_TIMEOUT, self.storage.heads(&[channel_id])).await?.pop())
     }
 }

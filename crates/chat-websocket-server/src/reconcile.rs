@@ -8,11 +8,12 @@ use chat_domain::{
     ports::{Head, Storage},
 };
 use futures_util::StreamExt;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tracing::warn;
 
 use crate::{
     hub::Directory,
+    in_time::in_time,
     metrics::Metrics,
     pace::{Intervals, Passes},
     room::{RoomHandle, control::Control},
@@ -41,15 +42,11 @@ pub async fn run(directory: Arc<Directory>, storage: Arc<dyn Storage>, metrics: 
 async fn compare(rooms: &[(ChannelId, Arc<RoomHandle>)], storage: &dyn Storage, metrics: &Metrics) {
     let ids: Vec<_> = rooms.iter().map(|(channel_id, _)| *channel_id).collect();
     let began = Instant::now();
-    let heads = match timeout(QUERY_TIMEOUT, storage.heads(&ids)).await {
-        Ok(Ok(heads)) => heads,
-        Ok(Err(error)) => {
+    let heads = match in_time("heads", QUERY_TIMEOUT, storage.heads(&ids)).await {
+        Ok(heads) => heads,
+        Err(error) => {
             // What comes from the bus in order goes on meanwhile.
             warn!(error = %error, "heads cannot be compared with the log");
-            return;
-        }
-        Err(_) => {
-            warn!("heads cannot be compared with the log: storage does not answer in time");
             return;
         }
     };

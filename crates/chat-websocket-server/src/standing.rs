@@ -8,11 +8,12 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use chat_domain::{UserId, ports::Storage};
 use futures_util::StreamExt;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::{
     hub::Directory,
+    in_time::in_time,
     metrics::Metrics,
     pace::{Intervals, Passes},
 };
@@ -47,14 +48,10 @@ pub async fn compare_due(directory: &Directory, storage: &dyn Storage, metrics: 
 
 async fn compare(users: &[UserId], directory: &Directory, storage: &dyn Storage, metrics: &Metrics) {
     let began = Instant::now();
-    let restricted = match timeout(QUERY_TIMEOUT, storage.restricted(users)).await {
-        Ok(Ok(restricted)) => restricted,
-        Ok(Err(error)) => {
+    let restricted = match in_time("restricted", QUERY_TIMEOUT, storage.restricted(users)).await {
+        Ok(restricted) => restricted,
+        Err(error) => {
             warn!(error = %error, "users cannot be compared with storage");
-            return;
-        }
-        Err(_) => {
-            warn!("users cannot be compared with storage: it does not answer in time");
             return;
         }
     };

@@ -15,8 +15,8 @@ use tokio::sync::Semaphore;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tracing::warn;
 
-use super::{PAGE, ReadLimits, in_time};
-use crate::{metrics::Metrics, room::event::RoomEvent};
+use super::{PAGE, READ_TIMEOUT, ReadLimits};
+use crate::{in_time::in_time, metrics::Metrics, room::event::RoomEvent};
 
 /// What a frame takes beside its bytes.
 const FRAME_OVERHEAD: usize = 96;
@@ -106,7 +106,8 @@ impl Pages {
         let _permit = self.reads.acquire().await.ok();
         self.metrics.page_reads.inc();
         let limit = PAGE - u32::try_from(after - begin).unwrap_or(0).min(PAGE);
-        let logged = in_time("replay", self.storage.replay(channel_id, after, limit)).await.map_err(Arc::new)?;
+        let logged =
+            in_time("replay", READ_TIMEOUT, self.storage.replay(channel_id, after, limit)).await.map_err(Arc::new)?;
         Ok(Arc::new(Page::extend(known.as_deref(), &logged)))
     }
 }

@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use super::{
     Session,
     socket::Received,
-    welcome::{check_status, in_time, token_refused, verify},
+    welcome::{ask_storage, check_status, token_refused, verify},
 };
 use crate::{
     protocol::{
@@ -135,7 +135,7 @@ impl Session {
             return self.answer(&ServerFrame::error(id, None, ErrorCode::BadFrame, message));
         }
         let read_at = Instant::now();
-        let Some(access) = in_time("access to channels", self.read_access(&ids)).await else {
+        let Some(access) = ask_storage("access to channels", self.read_access(&ids)).await else {
             let message = "storage is away; nothing was opened";
             return self.answer(&ServerFrame::error(id, None, ErrorCode::Unavailable, message));
         };

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     hub::Registered,
+    in_time::in_time,
     outbox::Outbox,
     protocol::{ClientFrame, CloseReason, ErrorCode, RequestId, ServerFrame},
 };
@@ -124,7 +125,7 @@ pub(super) async fn check_status(user_id: UserId, context: &SessionContext) -> R
         let _permit = context.admission.acquire().await.ok();
         context.storage.user(user_id).await
     };
-    match in_time("the status of a user", read).await {
+    match ask_storage("the status of a user", read).await {
         Some(Some(user)) if !user.status.may_read() => Err(CloseReason::Forbidden),
         Some(_) => {
             context.hub.confirm_user(user_id, began);
@@ -135,16 +136,10 @@ pub(super) async fn check_status(user_id: UserId, context: &SessionContext) -> R
 }
 
 /// What storage answers within [`STORAGE_TIMEOUT`], the wait in line included.
-pub(super) async fn in_time<T>(what: &str, read: impl Future<Output = Result<T, StorageError>>) -> Option<T> {
-    match tokio::time::timeout(STORAGE_TIMEOUT, read).await {
-        Ok(Ok(answer)) => Some(answer),
-        Ok(Err(error)) => {
-            warn!(storage.read = what, error = %error, "storage cannot answer a session");
-            None
-        }
-        Err(_) => {
-            warn!(storage.read = what, "storage did not answer a session in time");
-            None
-        }
-    }
+pub(super) async fn ask_storage<T>(
+    what: &'static str,
+    read: impl Future<Output = Result<T, StorageError>>,
+) -> Option<T> {
+    let answer = in_time(what, STORAGE_TIMEOUT, read).await;
+    answer.inspect_err(|error| warn!(storage.read = what, error = %error, "storage cannot answer a session")).ok()
 }
