@@ -106,7 +106,7 @@ pub async fn start(config: Config, lifecycle: &Lifecycle, logs: LogHandle) -> Re
         clock: Arc::new(SystemClock) as Arc<dyn Clock>,
         metrics: Arc::clone(&metrics),
         drain: lifecycle.soft_token().clone(),
-        limits: session_limits(&config),
+        limits: session_limits(&config.limits, config.process.drain),
     });
     info!(instance.id = %context.instance_id, "instance starts");
 
@@ -224,8 +224,8 @@ fn room_context(
     }
 }
 
-fn session_limits(config: &Config) -> SessionLimits {
-    let limits = &config.limits;
+/// The bounds of a session, in a process that has so long to drain.
+pub fn session_limits(limits: &LimitsConfig, drain: Duration) -> SessionLimits {
     SessionLimits {
         frame_bytes: limits.frame_bytes,
         outbox: OutboxLimits { frames: limits.outbox_frames, bytes: limits.outbox_bytes },
@@ -236,7 +236,7 @@ fn session_limits(config: &Config) -> SessionLimits {
         auth_timeout: limits.auth_timeout,
         write_timeout: limits.write_timeout,
         // What is left of the drain time is for those who do not listen.
-        drain_window: config.process.drain.mul_f64(0.7),
+        drain_window: drain.mul_f64(0.7),
     }
 }
 

@@ -4,9 +4,9 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use chat_domain::{SystemClock, UserId};
 use chat_websocket_server::{
+    app::session_limits,
     config::LimitsConfig,
-    outbox::OutboxLimits,
-    session::{Connection, SessionContext, SessionLimits},
+    session::{Connection, SessionContext},
 };
 use common_auth::{AuthConfig, Principal, TokenVerifier, UnixTime};
 use futures_util::{SinkExt, StreamExt};
@@ -29,22 +29,6 @@ use crate::world::{DEADLINE, World};
 const CHANNELS: usize = 50;
 const MISSED: u64 = 200;
 
-/// The limits of a session as they are by default.
-fn limits() -> SessionLimits {
-    let limits = LimitsConfig::default();
-    SessionLimits {
-        frame_bytes: limits.frame_bytes,
-        outbox: OutboxLimits { frames: limits.outbox_frames, bytes: limits.outbox_bytes },
-        channels: limits.channels_per_session,
-        frames_per_second: limits.frames_per_second,
-        frame_burst: limits.frame_burst,
-        heartbeat: limits.heartbeat,
-        auth_timeout: limits.auth_timeout,
-        write_timeout: limits.write_timeout,
-        drain_window: Duration::ZERO,
-    }
-}
-
 /// A client's socket, and the session that serves it.
 async fn connect(world: &World, user: UserId) -> (WebSocketStream<TcpStream>, JoinSet<()>) {
     let secret = "a secret of at least thirty-two bytes".into();
@@ -57,7 +41,7 @@ async fn connect(world: &World, user: UserId) -> (WebSocketStream<TcpStream>, Jo
         clock: Arc::new(SystemClock),
         metrics: Arc::clone(&world.metrics),
         drain: CancellationToken::new(),
-        limits: limits(),
+        limits: session_limits(&LimitsConfig::default(), Duration::ZERO),
     };
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
