@@ -80,10 +80,10 @@ impl Process {
         }
     }
 
-    /// A line such as `VmRSS` of its status in kB, as bytes; none when it has ended or the system has no such file.
-    pub(crate) fn memory(&self, line: &str) -> Option<u64> {
+    /// How much memory it has; none when it has ended or the system has no `/proc`.
+    pub(crate) fn resident_bytes(&self) -> Option<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id())).ok()?;
-        let value = status.lines().find_map(|text| text.strip_prefix(line)?.strip_prefix(':'))?;
+        let value = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
         value.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
     }
 

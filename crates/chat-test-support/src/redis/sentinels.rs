@@ -68,7 +68,7 @@ impl RedisSentinels {
     /// When they do not agree.
     pub async fn master(&mut self) -> &mut RedisServer {
         let port = self.master_port().await;
-        self.servers.iter_mut().find(|server| server.port() == port).expect("one of the two is the master")
+        self.server(port)
     }
 
     /// The other one.

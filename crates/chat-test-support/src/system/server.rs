@@ -110,28 +110,10 @@ impl Server {
         self.process.signal(Signal::CONT);
     }
 
-    /// The process now; another one after a restart.
-    #[must_use]
-    pub fn process_id(&self) -> u32 {
-        self.process.id()
-    }
-
     /// How much memory it has now, in bytes; none when it has ended, or where `/proc` does not tell.
     #[must_use]
     pub fn resident_bytes(&self) -> Option<u64> {
-        self.process.memory("VmRSS")
-    }
-
-    /// The most memory that this process ever had, in bytes; none when it has ended, or where `/proc` does not tell.
-    #[must_use]
-    pub fn peak_resident_bytes(&self) -> Option<u64> {
-        self.process.memory("VmHWM")
-    }
-
-    /// Where it runs: its log and its address file are there.
-    #[must_use]
-    pub fn folder(&self) -> &Path {
-        &self.folder
+        self.process.resident_bytes()
     }
 
     /// The file with all that it has logged, over all its starts.
