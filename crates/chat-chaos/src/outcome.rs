@@ -34,7 +34,8 @@ pub(crate) fn keep(folder: &Path, script: &Script, outcome: &Outcome) -> io::Res
 /// Prints the result. False if the promise was broken, or nothing was proved.
 pub(crate) fn tell(outcome: &Outcome, folder: &Path) -> bool {
     let Outcome { rounds, sent, journals, violations, memory, .. } = outcome;
-    println!("{}", report::Table(&report::lines(sent, journals, rounds, violations)));
+    let lines = report::lines(sent, journals, rounds, violations);
+    println!("{}", report::Table(&lines));
     let connections: u32 = journals.iter().map(|journal| journal.connections).sum();
     println!(
         "{} acknowledged, {} of them after retries, {} sent again on purpose; {} listeners, {connections} connections",
@@ -48,7 +49,7 @@ pub(crate) fn tell(outcome: &Outcome, folder: &Path) -> bool {
         let (first, most, last) = (megabytes(server.first), megabytes(server.most), megabytes(server.last));
         println!("  memory of {}: {first} MB at first, {most} MB at most, {last} MB at last", server.server);
     }
-    let complaints: Vec<_> = outcome.complaints.iter().cloned().chain(doubts(outcome)).collect();
+    let complaints: Vec<_> = outcome.complaints.iter().cloned().chain(doubts(outcome, &lines)).collect();
     for complaint in complaints.iter().take(MANY) {
         println!("  unexpected: {complaint}");
     }
@@ -67,7 +68,7 @@ pub(crate) fn tell(outcome: &Outcome, folder: &Path) -> bool {
 }
 
 /// Why the act proves less than it should.
-fn doubts(outcome: &Outcome) -> Vec<String> {
+fn doubts(outcome: &Outcome, lines: &[report::Line]) -> Vec<String> {
     let Outcome { rounds, sent, journals, .. } = outcome;
     let mut doubts = Vec::new();
     if rounds.is_empty() {
@@ -79,7 +80,7 @@ fn doubts(outcome: &Outcome) -> Vec<String> {
     for journal in journals.iter().filter(|journal| journal.receipts.is_empty()) {
         doubts.push(format!("{} received nothing", journal.listener));
     }
-    let longest = report::longest_quiet_delay(sent, journals, rounds);
+    let longest = lines.iter().map(report::Line::longest_quiet_delay).max().unwrap_or_default();
     if longest > QUIET_DELAY {
         doubts.push(format!("a delivery took {longest:?} although nothing was broken"));
     }
