@@ -10,10 +10,12 @@ use thiserror::Error;
 
 use crate::Topic;
 
+mod echo;
 mod interest;
 pub mod memory;
 pub mod redis;
 
+pub use echo::Echo;
 pub use interest::Interest;
 
 /// The sending side of a bus.

@@ -3,6 +3,7 @@
 //! - [`topic`]: the Redis pub/sub topics, spelled here and nowhere else.
 //! - [`event`]: entries of a channel's log, as published, replayed and sent to clients.
 //! - [`signal`]: what is ephemeral and has no `seq`.
+//! - [`presence`]: who is here.
 //! - [`bus`] (feature `bus`): publishing and subscribing, over Redis and in memory.
 //!
 //! # Version rules
@@ -14,9 +15,11 @@
 #[cfg(feature = "bus")]
 pub mod bus;
 pub mod event;
+pub mod presence;
 pub mod signal;
 pub mod topic;
 
 pub use event::{Event, EventHeader, EventType};
+pub use presence::{PresenceSignal, PresenceStatus, UserPresence};
 pub use signal::UserSignal;
 pub use topic::Topic;

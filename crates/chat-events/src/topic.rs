@@ -3,9 +3,12 @@
 use std::fmt;
 
 use chat_domain::{ChannelId, UserId};
+use uuid::Uuid;
 
 const ROOM: &str = "chat:room:";
 const USER: &str = "chat:user:";
+const PRESENCE: &str = "chat:presence:";
+const PROBE: &str = "chat:probe:";
 
 /// A pub/sub topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -14,6 +17,10 @@ pub enum Topic {
     Room(ChannelId),
     /// What concerns one user. Published by message servers, heard by the instances with a session of that user.
     User(UserId),
+    /// Who came to a room and who went. Published by instances, heard by the instances with a session that asked for it.
+    Presence(ChannelId),
+    /// What a process publishes to find out whether it is heard. It alone hears it.
+    Probe(Uuid),
 }
 
 impl Topic {
@@ -22,7 +29,13 @@ impl Topic {
         if let Some(id) = name.strip_prefix(ROOM) {
             return id.parse().ok().map(Self::Room);
         }
-        name.strip_prefix(USER)?.parse().ok().map(Self::User)
+        if let Some(id) = name.strip_prefix(USER) {
+            return id.parse().ok().map(Self::User);
+        }
+        if let Some(id) = name.strip_prefix(PRESENCE) {
+            return id.parse().ok().map(Self::Presence);
+        }
+        name.strip_prefix(PROBE)?.parse().ok().map(Self::Probe)
     }
 }
 
@@ -31,6 +44,8 @@ impl fmt::Display for Topic {
         match self {
             Self::Room(id) => write!(f, "{ROOM}{id}"),
             Self::User(id) => write!(f, "{USER}{id}"),
+            Self::Presence(id) => write!(f, "{PRESENCE}{id}"),
+            Self::Probe(id) => write!(f, "{PROBE}{id}"),
         }
     }
 }
@@ -41,16 +56,27 @@ mod tests {
 
     const ID: &str = "018f4e7a-0000-7000-8000-000000000001";
 
+    fn topics() -> [(Topic, &'static str); 4] {
+        let (channel, user) = (ID.parse().unwrap(), ID.parse().unwrap());
+        [
+            (Topic::Room(channel), "chat:room:018f4e7a-0000-7000-8000-000000000001"),
+            (Topic::User(user), "chat:user:018f4e7a-0000-7000-8000-000000000001"),
+            (Topic::Presence(channel), "chat:presence:018f4e7a-0000-7000-8000-000000000001"),
+            (Topic::Probe(ID.parse().unwrap()), "chat:probe:018f4e7a-0000-7000-8000-000000000001"),
+        ]
+    }
+
     #[test]
     fn names_are_frozen() {
-        assert_eq!(Topic::Room(ID.parse().unwrap()).to_string(), "chat:room:018f4e7a-0000-7000-8000-000000000001");
-        assert_eq!(Topic::User(ID.parse().unwrap()).to_string(), "chat:user:018f4e7a-0000-7000-8000-000000000001");
+        for (topic, name) in topics() {
+            assert_eq!(topic.to_string(), name);
+        }
     }
 
     #[test]
     fn names_are_read_back() {
-        for topic in [Topic::Room(ID.parse().unwrap()), Topic::User(ID.parse().unwrap())] {
-            assert_eq!(Topic::parse(&topic.to_string()), Some(topic));
+        for (topic, name) in topics() {
+            assert_eq!(Topic::parse(name), Some(topic));
         }
     }
 

@@ -3,12 +3,15 @@
 //! A scout finds out which server has which topics, and each server has a connection of its own: one
 //! that hangs holds up no other for longer than a quarter of a second, once. Publishing and subscribing have a connection each: a client that subscribes does nothing
 //! else but PING, because the replies of other commands could be paired with the wrong callers after a reconnection.
+//! [`RedisKeys`] is beside the bus: commands on keys, for the session registry, over the same knowledge of the servers.
 
 mod access;
 mod keeper;
+mod keys;
 mod line;
 mod publisher;
 mod reader;
+mod routes;
 mod scout;
 mod status;
 mod subscriber;
@@ -19,6 +22,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize, Serializer};
 
+pub use keys::{Command, RedisKeys, Reply};
 pub use publisher::RedisPublisher;
 pub use subscriber::RedisSubscriber;
 

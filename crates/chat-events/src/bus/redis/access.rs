@@ -65,8 +65,8 @@ impl Access {
         matches!(self.place, Place::Cluster(_))
     }
 
-    /// A connection to publish on, made in the background, and again whenever it is lost.
-    pub(super) fn publishing(&self, server: &Server) -> Result<Connection, BusError> {
+    /// A connection to publish or send commands on, made in the background, and again whenever it is lost.
+    pub(super) fn sending(&self, server: &Server) -> Result<Connection, BusError> {
         Connection::start(&self.lasting(server, NOTICES))
     }
 

@@ -1,17 +1,19 @@
-//! A connection to publish on, for which nobody waits long.
+//! A connection to send on, for which nobody waits long.
 
 use std::time::Duration;
 
 use fred::{
     error::{Error, ErrorKind},
-    interfaces::{ClientLike, PubsubInterface},
-    types::{Value, config::Server},
+    interfaces::{ClientLike, EventInterface, PubsubInterface},
+    types::{CustomCommand, Value, config::Server},
 };
 use futures_util::{FutureExt, future::BoxFuture};
 use parking_lot::Mutex;
+use tokio::sync::broadcast::{Receiver, error::TryRecvError};
 
 use super::{
     access::{Access, Connection},
+    keys::{Command, Reply},
     not_connected, unavailable,
 };
 use crate::bus::{BusError, Publication};
@@ -20,8 +22,17 @@ use crate::bus::{BusError, Publication};
 /// what comes late is better than what has to be read from the log.
 const PATIENCE: Duration = Duration::from_millis(250);
 
+/// What lines are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Use {
+    /// Payloads to topics.
+    Publishing,
+    /// Commands on keys.
+    Keys,
+}
+
 /// A pipeline under way.
-type Answer = BoxFuture<'static, Result<(), Error>>;
+type Answer<T> = BoxFuture<'static, Result<T, Error>>;
 
 /// The connection to one server. While it owes an answer it takes nothing more, so that no pipelines pile up in it.
 pub(super) struct Line {
@@ -29,22 +40,24 @@ pub(super) struct Line {
     sharded: bool,
     patience: Duration,
     state: Mutex<State>,
+    reconnected: Mutex<Receiver<Server>>,
 }
 
 enum State {
     Free,
     /// It did not answer in time, and may do so yet.
-    Late(Answer),
+    Late(Answer<()>),
     /// It did not answer at all. The client would notice, but not while it waits for room to write.
     Dead,
 }
 
 impl Line {
-    pub(super) fn open(access: &Access, server: &Server) -> Result<Self, BusError> {
-        let connection = access.publishing(server)?;
+    pub(super) fn open(access: &Access, server: &Server, for_use: Use) -> Result<Self, BusError> {
+        let connection = access.sending(server)?;
+        let reconnected = Mutex::new(connection.client.reconnect_rx());
         let sharded = access.is_cluster();
-        let patience = if sharded { PATIENCE } else { access.command_timeout };
-        Ok(Self { connection, sharded, patience, state: Mutex::new(State::Free) })
+        let patience = if sharded && for_use == Use::Publishing { PATIENCE } else { access.command_timeout };
+        Ok(Self { connection, sharded, patience, state: Mutex::new(State::Free), reconnected })
     }
 
     /// Is it connected, and owes no answer?
@@ -55,6 +68,18 @@ impl Line {
     /// Is it to be replaced?
     pub(super) fn is_dead(&self) -> bool {
         matches!(*self.look(), State::Dead)
+    }
+
+    /// Was it connected anew since this was asked last?
+    pub(super) fn take_reconnected(&self) -> bool {
+        let mut reconnected = self.reconnected.lock();
+        let mut any = false;
+        loop {
+            match reconnected.try_recv() {
+                Ok(_) | Err(TryRecvError::Lagged(_)) => any = true,
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return any,
+            }
+        }
     }
 
     /// The state, after a look whether a late answer has come.
@@ -68,18 +93,13 @@ impl Line {
         state
     }
 
-    /// Publishes in the given order, and waits for the answer as long as the others may be kept waiting.
+    /// Publishes in the given order.
     pub(super) async fn publish(&self, batch: &[Publication]) -> Result<(), BusError> {
-        let mut answer = self.send(batch).await.map_err(|error| unavailable(&error))?;
-        let Ok(outcome) = tokio::time::timeout(self.patience, &mut answer).await else {
-            *self.state.lock() = State::Late(answer);
-            return Err(BusError::Unavailable("no answer in time".into()));
-        };
-        *self.state.lock() = State::after(&outcome);
-        outcome.map_err(|error| unavailable(&error))
+        let answer = self.send(batch).await.map_err(|error| unavailable(&error))?;
+        self.answered(answer).await
     }
 
-    async fn send(&self, batch: &[Publication]) -> Result<Answer, Error> {
+    async fn send(&self, batch: &[Publication]) -> Result<Answer<()>, Error> {
         let pipeline = self.connection.client.pipeline();
         for Publication { topic, payload } in batch {
             let (topic, payload) = (topic.to_string(), Value::Bytes(payload.clone()));
@@ -89,6 +109,38 @@ impl Line {
             }
         }
         Ok(async move { pipeline.all::<Vec<Value>>().await.map(drop) }.boxed())
+    }
+
+    /// Sends commands in the given order, and returns what each is answered.
+    pub(super) async fn execute(&self, commands: Vec<Command>) -> Result<Vec<Result<Reply, BusError>>, BusError> {
+        let count = commands.len();
+        let pipeline = self.connection.client.pipeline();
+        for Command { name, arguments, .. } in commands {
+            let command = CustomCommand::new_static(name, None::<u16>, false);
+            pipeline.custom::<(), _>(command, arguments).await.map_err(|error| unavailable(&error))?;
+        }
+        let answer = async move {
+            let mut answers = pipeline.try_all::<Value>().await;
+            match answers.iter().position(|answer| answer.as_ref().is_err_and(is_no_reply)) {
+                Some(place) => answers.swap_remove(place).map(|_| Vec::new()),
+                None => Ok(answers),
+            }
+        };
+        let answers = self.answered(answer.boxed()).await?;
+        if answers.len() != count {
+            return Err(BusError::Unavailable("some answers are missing".into()));
+        }
+        Ok(answers.into_iter().map(|answer| answer.map_err(|error| unavailable(&error))).collect())
+    }
+
+    /// Waits for an answer as long as the others may be kept waiting.
+    async fn answered<T: Send + 'static>(&self, mut answer: Answer<T>) -> Result<T, BusError> {
+        let Ok(outcome) = tokio::time::timeout(self.patience, &mut answer).await else {
+            *self.state.lock() = State::Late(answer.map(|outcome| outcome.map(drop)).boxed());
+            return Err(BusError::Unavailable("no answer in time".into()));
+        };
+        *self.state.lock() = State::after(&outcome);
+        outcome.map_err(|error| unavailable(&error))
     }
 
     /// Does the server answer?
@@ -104,11 +156,19 @@ impl Line {
     }
 }
 
+/// Does the error say that there was no reply, and not that the reply was an error?
+fn is_no_reply(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Timeout | ErrorKind::IO | ErrorKind::Canceled | ErrorKind::Routing | ErrorKind::Backpressure
+    )
+}
+
 impl State {
-    fn after(outcome: &Result<(), Error>) -> Self {
+    fn after<T>(outcome: &Result<T, Error>) -> Self {
         match outcome {
             Err(error) if *error.kind() == ErrorKind::Timeout => Self::Dead,
-            Ok(()) | Err(_) => Self::Free,
+            Ok(_) | Err(_) => Self::Free,
         }
     }
 }

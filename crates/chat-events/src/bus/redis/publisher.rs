@@ -1,13 +1,10 @@
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use fred::types::config::Server;
 use futures_util::future::join_all;
-use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
-use tracing::error;
 
-use super::{RedisConfig, access::Access, line::Line, not_connected, scout::Scout, topology::Topology};
+use super::{RedisConfig, access::Access, line::Use, not_connected, routes::Routes};
 use crate::bus::{BusError, Publication, Publisher};
 
 /// Most payloads that go out in one pipeline, which bounds what one call keeps in memory.
@@ -26,13 +23,20 @@ impl RedisPublisher {
         config: &RedisConfig,
         stop: CancellationToken,
     ) -> Result<(Self, impl Future<Output = ()> + Send + use<>), BusError> {
-        let access = Arc::new(Access::new(config)?);
-        let routes = Arc::new(Routes { access: Arc::clone(&access), table: Mutex::default() });
-        let follow = Arc::clone(&routes).follow(Scout::new(access));
+        let routes = Arc::new(Routes::new(Arc::new(Access::new(config)?), Use::Publishing));
+        let follow = Arc::clone(&routes).follow();
         let run = async move {
             stop.run_until_cancelled(follow).await;
         };
         Ok((Self { routes }, run))
+    }
+
+    async fn publish_pipeline(&self, batch: Vec<Publication>) -> Result<(), BusError> {
+        // What is unreachable is dropped: the log has the events, and readers look there.
+        let (groups, unreachable) = self.routes.by_line(batch, |publication| publication.topic.to_string());
+        let sent = join_all(groups.iter().map(|(line, group)| line.publish(group))).await;
+        let refused = (!unreachable.is_empty()).then(|| Err(not_connected()));
+        sent.into_iter().chain(refused).collect()
     }
 }
 
@@ -43,7 +47,7 @@ impl Publisher for RedisPublisher {
         while !batch.is_empty() {
             let rest = batch.split_off(batch.len().min(PIPELINE));
             // What cannot be reached keeps nothing from those that can.
-            outcome = outcome.and(self.routes.publish(batch).await);
+            outcome = outcome.and(self.publish_pipeline(batch).await);
             batch = rest;
         }
         outcome
@@ -60,94 +64,5 @@ impl Publisher for RedisPublisher {
 
     async fn close(&self) {
         join_all(self.routes.lines().iter().map(|line| line.close())).await;
-    }
-}
-
-/// What goes out on one line, in order.
-type Group = (Arc<Line>, Vec<Publication>);
-
-/// Which line a topic is published on.
-struct Routes {
-    access: Arc<Access>,
-    table: Mutex<Table>,
-}
-
-#[derive(Default)]
-struct Table {
-    topology: Option<Arc<Topology>>,
-    lines: HashMap<Server, Arc<Line>>,
-}
-
-impl Routes {
-    async fn follow(self: Arc<Self>, mut scout: Scout) {
-        loop {
-            let topology = scout.changed().await;
-            self.table.lock().follow(topology, &self.access);
-        }
-    }
-
-    fn lines(&self) -> Vec<Arc<Line>> {
-        let mut table = self.table.lock();
-        table.renew(&self.access);
-        table.lines.values().cloned().collect()
-    }
-
-    async fn publish(&self, batch: Vec<Publication>) -> Result<(), BusError> {
-        let (groups, unreachable) = self.by_line(batch);
-        let sent = join_all(groups.iter().map(|(line, group)| line.publish(group))).await;
-        let refused = unreachable.then(|| Err(not_connected()));
-        sent.into_iter().chain(refused).collect()
-    }
-
-    /// The publications of each line, in the given order, and whether some have none.
-    fn by_line(&self, batch: Vec<Publication>) -> (Vec<Group>, bool) {
-        let mut table = self.table.lock();
-        table.renew(&self.access);
-        let mut groups: HashMap<&Server, Vec<Publication>> = HashMap::new();
-        let mut unreachable = false;
-        for publication in batch {
-            match table.topology.as_ref().and_then(|topology| topology.owner(publication.topic)) {
-                Some(server) => groups.entry(server).or_default().push(publication),
-                None => unreachable = true,
-            }
-        }
-        let mut reachable = Vec::with_capacity(groups.len());
-        for (server, group) in groups {
-            // While a server is away nothing waits for it: the log has the events, and readers look there.
-            match table.lines.get(server).filter(|line| line.is_free()) {
-                Some(line) => reachable.push((Arc::clone(line), group)),
-                None => unreachable = true,
-            }
-        }
-        (reachable, unreachable)
-    }
-}
-
-impl Table {
-    fn follow(&mut self, topology: Arc<Topology>, access: &Access) {
-        let wanted = topology.servers();
-        self.lines.retain(|server, _| wanted.contains(server));
-        for server in wanted {
-            if !self.lines.contains_key(server) {
-                self.open(server, access);
-            }
-        }
-        self.topology = Some(topology);
-    }
-
-    /// Replaces the lines that are dead.
-    fn renew(&mut self, access: &Access) {
-        let dead: Vec<_> =
-            self.lines.iter().filter(|(_, line)| line.is_dead()).map(|(server, _)| server.clone()).collect();
-        for server in dead {
-            self.open(&server, access);
-        }
-    }
-
-    fn open(&mut self, server: &Server, access: &Access) {
-        match Line::open(access, server) {
-            Ok(line) => drop(self.lines.insert(server.clone(), Arc::new(line))),
-            Err(reason) => error!(error = %reason, bus.server = %server, "a server cannot be published to"),
-        }
     }
 }

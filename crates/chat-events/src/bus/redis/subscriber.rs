@@ -103,7 +103,7 @@ impl Links {
         }
         let gone: Vec<_> = gone.iter().filter_map(|server| self.open.remove(server)).collect();
         let routes: HashMap<_, _> = self.open.iter().map(|(server, (link, _))| (server.clone(), *link)).collect();
-        let route = move |topic| routes.get(topology.owner(topic)?).copied();
+        let route = move |topic: Topic| routes.get(topology.owner(|| topic.to_string())?).copied();
         for link in self.interests.reroute(Box::new(route)) {
             // Lost first, so that the keeper's word comes after it, and before the topology counts as settled.
             self.status.lost(Part::Link(link), MOVED);

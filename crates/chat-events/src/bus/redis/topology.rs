@@ -7,8 +7,6 @@ use fred::{
     util::redis_keyslot,
 };
 
-use crate::Topic;
-
 const LAST_SLOT: u16 = 16_383;
 
 /// Which server has which topics. With one server, that one has them all.
@@ -39,11 +37,12 @@ impl Topology {
         Some(Self { ranges })
     }
 
-    /// The server with this topic, or `None` while its slot has no owner.
-    pub(super) fn owner(&self, topic: Topic) -> Option<&Server> {
+    /// The server with the topic or key of this name, or `None` while its slot has no owner. With one server the name does
+    /// not matter, and is not asked for.
+    pub(super) fn owner(&self, name: impl FnOnce() -> String) -> Option<&Server> {
         let slot = match self.ranges.as_slice() {
             [one] if one.first == 0 && one.last == LAST_SLOT => 0,
-            _ => redis_keyslot(topic.to_string().as_bytes()),
+            _ => redis_keyslot(name().as_bytes()),
         };
         let range = self.ranges.get(self.ranges.partition_point(|range| range.last < slot))?;
         (range.first <= slot).then_some(&range.owner)
@@ -79,6 +78,7 @@ impl Range {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Topic;
 
     fn range(first: i64, last: i64, host: Value, port: i64) -> Value {
         let owner = Value::Array(vec![host, port.into(), "id".into(), Value::Array(Vec::new())]);
@@ -99,7 +99,7 @@ mod tests {
         for n in 0..100 {
             let slot = redis_keyslot(topic(n).to_string().as_bytes());
             let expected = if slot < 8_192 { Server::new("a", 1) } else { Server::new("b", 2) };
-            assert_eq!(topology.owner(topic(n)), Some(&expected));
+            assert_eq!(topology.owner(|| topic(n).to_string()), Some(&expected));
             heard.insert(expected);
         }
         assert_eq!(topology.servers(), heard.iter().collect());
@@ -113,14 +113,14 @@ mod tests {
         assert!(!topology.is_whole());
         let none = Topology::from_slots(Value::Array(Vec::new()), "asked").unwrap();
         assert!(!none.is_whole());
-        assert_eq!(none.owner(topic(1)), None);
+        assert_eq!(none.owner(|| topic(1).to_string()), None);
     }
 
     #[test]
     fn a_node_that_does_not_know_its_address_is_the_one_that_was_asked() {
         for host in ["".into(), "?".into(), Value::Null] {
             let topology = Topology::from_slots(Value::Array(vec![range(0, 16_383, host, 7)]), "asked").unwrap();
-            assert_eq!(topology.owner(topic(1)), Some(&Server::new("asked", 7)));
+            assert_eq!(topology.owner(|| topic(1).to_string()), Some(&Server::new("asked", 7)));
         }
     }
 
