@@ -3,7 +3,10 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use chat_domain::{Clock, SystemClock, ports::Storage};
-use chat_events::bus::redis::RedisSubscriber;
+use chat_events::bus::{
+    Delivery, Echo, Publisher, Subscriber,
+    redis::{RedisKeys, RedisPublisher, RedisSubscriber},
+};
 use common_auth::TokenVerifier;
 use common_logging::LogHandle;
 use common_server::{
@@ -11,13 +14,14 @@ use common_server::{
     http::{self, HttpLimits},
     write_address_file,
 };
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::Registry as MetricsRegistry;
 use thiserror::Error;
 use tokio::{net::TcpListener, sync::Semaphore};
 use tracing::{info, warn};
 use uuid::Uuid;
 
 use crate::{
+    chatrooms::ChatRooms,
     config::{Config, LimitsConfig},
     hub::{Directory, Hub},
     metrics::Metrics,
@@ -25,6 +29,7 @@ use crate::{
     pace::Intervals,
     reader::{LogReader, ReadLimits},
     reconcile,
+    registry::{Registry, RegistryLimits},
     room::{RoomContext, RoomLimits, SequencerLimits},
     session::{SessionContext, SessionLimits},
     standing,
@@ -43,6 +48,9 @@ pub const INFO: ServerInfo =
 const READS: ReadLimits = ReadLimits { repairs: 6, replays: 4, page_bytes: 32 * 1024 * 1024 };
 /// Sessions that ask storage at once who they are and what they may hear.
 const ADMISSIONS: usize = 8;
+/// How long a probe of the bus may take, the wait for its topic included: less than a check may take, because one that takes
+/// too long means down, and without Redis this server is only slower.
+const PROBE_TIMEOUT: Duration = Duration::from_millis(1_800);
 /// How often readiness looks at storage.
 const STORAGE_CHECK: Duration = Duration::from_secs(2);
 
@@ -81,7 +89,10 @@ pub async fn start(config: Config, lifecycle: &Lifecycle, logs: LogHandle) -> Re
 
     let metrics = Arc::new(Metrics::default());
     let directory = Arc::new(Directory::default());
-    let subscriber = connect_bus(&config, &directory, &metrics, lifecycle)?;
+    let instance_id = Uuid::now_v7();
+    let clock = Arc::new(SystemClock) as Arc<dyn Clock>;
+    let bus = connect_bus(&config, instance_id, &directory, &metrics, lifecycle)?;
+    let registry = keep_registry(&config, instance_id, &bus, &directory, &clock, lifecycle)?;
     let readiness = Readiness::new(lifecycle);
     watch_storage(Arc::clone(&storage), readiness.latch("storage"), lifecycle);
     if config.limits.repair {
@@ -92,29 +103,38 @@ pub async fn start(config: Config, lifecycle: &Lifecycle, logs: LogHandle) -> Re
 
     watch_standing(&directory, &storage, &metrics, lifecycle);
 
+    let rooms = RoomContext {
+        registry: Arc::clone(&registry),
+        subscriber: Arc::clone(&bus.subscriber) as _,
+        reader: Arc::new(LogReader::new(Arc::clone(&storage), Arc::clone(&metrics), READS)),
+        tasks: lifecycle.background().clone(),
+        metrics: Arc::clone(&metrics),
+        compare_heads: Arc::clone(&directory.compare_heads),
+        limits: room_limits(&config.limits),
+    };
     let context = Arc::new(SessionContext {
-        instance_id: Uuid::now_v7(),
-        hub: Arc::new(Hub::new(
-            Arc::clone(&directory),
-            Arc::clone(&subscriber) as _,
-            room_context(&config.limits, &directory, &storage, &metrics, lifecycle),
-            config.limits.connections_per_user,
-        )),
+        instance_id,
+        hub: Arc::new(Hub::new(Arc::clone(&directory), rooms, config.limits.connections_per_user)),
+        registry: Arc::clone(&registry),
         storage: Arc::clone(&storage),
         admission: Semaphore::new(ADMISSIONS),
         verifier: TokenVerifier::new(&config.auth)?,
-        clock: Arc::new(SystemClock) as Arc<dyn Clock>,
+        clock,
         metrics: Arc::clone(&metrics),
         drain: lifecycle.soft_token().clone(),
         limits: session_limits(&config.limits, config.process.drain),
     });
-    info!(instance.id = %context.instance_id, "instance starts");
+    info!(instance.id = %instance_id, "instance starts");
 
-    let health = health(Arc::clone(&storage), subscriber);
-    let mut registry = Registry::default();
-    metrics.register(&mut registry);
+    let mut instruments = MetricsRegistry::default();
+    metrics.register(&mut instruments);
+    registry.metrics().register(&mut instruments);
     let addresses = [("websocket", address(&websocket)), ("management", address(&management))];
-    Management::new(INFO, readiness, health, Arc::new(registry)).loggers(logs).serve(management, lifecycle);
+    let chatrooms = ChatRooms { directory, registry }.into_router();
+    Management::new(INFO, readiness, health(Arc::clone(&storage), bus), Arc::new(instruments))
+        .loggers(logs)
+        .endpoint("chatrooms", chatrooms)
+        .serve(management, lifecycle);
 
     let slots = SlotLimits { total: config.limits.connections, per_address: config.limits.connections_per_address };
     let entrance = Entrance::new(context, lifecycle.work().clone(), config.websocket.allowed_origins, slots);
@@ -140,18 +160,58 @@ fn address(listener: &TcpListener) -> SocketAddr {
     listener.local_addr().unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)))
 }
 
+/// Both sides of the bus, and the proof that what goes in comes out.
+struct Bus {
+    subscriber: Arc<RedisSubscriber>,
+    publisher: Arc<dyn Publisher>,
+    echo: Arc<Echo>,
+}
+
 fn connect_bus(
     config: &Config,
+    instance_id: Uuid,
     directory: &Arc<Directory>,
     metrics: &Arc<Metrics>,
     lifecycle: &Lifecycle,
-) -> Result<Arc<RedisSubscriber>, StartError> {
+) -> Result<Bus, StartError> {
     let (directory, metrics) = (Arc::clone(directory), Arc::clone(metrics));
-    let sink = Box::new(move |delivery| directory.deliver(delivery, &metrics));
+    let echo = Arc::new(Echo::new(instance_id));
+    let (probed, probe) = (Arc::clone(&echo), echo.topic());
+    let sink = Box::new(move |delivery| match delivery {
+        Delivery::Payload { topic, payload } if topic == probe => probed.hear(&payload),
+        delivery => directory.deliver(delivery, &metrics),
+    });
     let stop = lifecycle.background().stopping().clone();
-    let (subscriber, run) = RedisSubscriber::connect(&config.redis, sink, stop)?;
+    let (subscriber, run) = RedisSubscriber::connect(&config.redis, sink, stop.clone())?;
     lifecycle.spawn_essential_background("bus", run);
-    Ok(Arc::new(subscriber))
+    let (publisher, follow) = RedisPublisher::connect(&config.redis, stop)?;
+    lifecycle.spawn_essential_background("publisher", follow);
+    Ok(Bus { subscriber: Arc::new(subscriber), publisher: Arc::new(publisher), echo })
+}
+
+/// Shares with the other instances which sessions are here.
+fn keep_registry(
+    config: &Config,
+    instance_id: Uuid,
+    bus: &Bus,
+    directory: &Arc<Directory>,
+    clock: &Arc<dyn Clock>,
+    lifecycle: &Lifecycle,
+) -> Result<Arc<Registry>, StartError> {
+    let stop = lifecycle.background().stopping().clone();
+    let (keys, follow) = RedisKeys::connect(&config.redis, stop.clone())?;
+    lifecycle.spawn_essential_background("registry connections", follow);
+    let limits = RegistryLimits {
+        lease_ttl: config.registry.lease_ttl,
+        presence_grace: config.registry.presence_grace,
+        sweep_interval: config.registry.sweep_interval,
+        connections_per_user: config.limits.connections_per_user,
+    };
+    let (publisher, clock) = (Arc::clone(&bus.publisher), Arc::clone(clock));
+    let registry = Arc::new(Registry::new(instance_id, keys, publisher, Arc::clone(directory), clock, limits));
+    let kept = Arc::clone(&registry);
+    lifecycle.spawn_essential_background("registry", async move { kept.run(stop).await });
+    Ok(registry)
 }
 
 /// Without storage nobody can be let in, so no traffic is sent here while it is away.
@@ -202,25 +262,13 @@ fn watch_standing(
     });
 }
 
-fn room_context(
-    limits: &LimitsConfig,
-    directory: &Directory,
-    storage: &Arc<dyn Storage>,
-    metrics: &Arc<Metrics>,
-    lifecycle: &Lifecycle,
-) -> RoomContext {
-    RoomContext {
-        reader: Arc::new(LogReader::new(Arc::clone(storage), Arc::clone(metrics), READS)),
-        tasks: lifecycle.background().clone(),
-        metrics: Arc::clone(metrics),
-        compare_heads: Arc::clone(&directory.compare_heads),
-        limits: RoomLimits {
-            replay: limits.replay_events,
-            linger: limits.room_linger,
-            repair: limits.repair,
-            sequencer: SequencerLimits { reorder_window: limits.reorder_window, ..SequencerLimits::default() },
-            ..RoomLimits::default()
-        },
+fn room_limits(limits: &LimitsConfig) -> RoomLimits {
+    RoomLimits {
+        replay: limits.replay_events,
+        linger: limits.room_linger,
+        repair: limits.repair,
+        sequencer: SequencerLimits { reorder_window: limits.reorder_window, ..SequencerLimits::default() },
+        ..RoomLimits::default()
     }
 }
 
@@ -240,7 +288,9 @@ pub fn session_limits(limits: &LimitsConfig, drain: Duration) -> SessionLimits {
     }
 }
 
-fn health(storage: Arc<dyn Storage>, bus: Arc<RedisSubscriber>) -> Health {
+fn health(storage: Arc<dyn Storage>, bus: Bus) -> Health {
+    let Bus { subscriber, publisher, echo } = bus;
+    let interest = Arc::new(subscriber.interest(echo.topic()));
     Health::default()
         .component("db", move || {
             let storage = Arc::clone(&storage);
@@ -252,13 +302,27 @@ fn health(storage: Arc<dyn Storage>, bus: Arc<RedisSubscriber>) -> Health {
             }
         })
         .component("redis", move || {
-            let connected = bus.is_connected();
+            let connected = subscriber.is_connected();
             async move {
                 if connected {
                     return ComponentHealth::up();
                 }
                 // Slower, nothing lost: events come from the log.
                 ComponentHealth::degraded("not connected; events are read from the log")
+            }
+        })
+        .component("pubSub", move || {
+            let (echo, publisher, heard) = (Arc::clone(&echo), Arc::clone(&publisher), interest.heard());
+            async move {
+                let probed = async {
+                    heard.await;
+                    echo.check(&*publisher).await
+                };
+                match tokio::time::timeout(PROBE_TIMEOUT, probed).await {
+                    Ok(Ok(took)) => ComponentHealth::up().detail("roundTripMs", took.as_secs_f64() * 1_000.0),
+                    Ok(Err(error)) => ComponentHealth::degraded(error.to_string()),
+                    Err(_) => ComponentHealth::degraded("the probe's own topic is not heard"),
+                }
             }
         })
 }

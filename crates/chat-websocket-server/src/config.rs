@@ -29,6 +29,8 @@ pub struct Config {
     pub process: ProcessConfig,
     /// The bounds.
     pub limits: LimitsConfig,
+    /// What the instances share about their sessions.
+    pub registry: RegistryConfig,
 }
 
 impl Default for Config {
@@ -42,6 +44,7 @@ impl Default for Config {
             log: LogConfig::default(),
             process: ProcessConfig::default(),
             limits: LimitsConfig::default(),
+            registry: RegistryConfig::default(),
         }
     }
 }
@@ -51,7 +54,8 @@ impl Settings for Config {
         self.auth.check().map_err(|error| ConfigError::invalid(&error))?;
         self.database.check().map_err(|error| ConfigError::invalid(&error))?;
         self.redis.check().map_err(|error| ConfigError::invalid(&error))?;
-        self.limits.check()
+        self.limits.check()?;
+        self.registry.check()
     }
 }
 
@@ -80,7 +84,7 @@ pub struct LimitsConfig {
     pub connections: usize,
     /// Connections from one address. Default 256.
     pub connections_per_address: usize,
-    /// Connections of one user. Default 16.
+    /// Connections of one user, over all instances. Default 16.
     pub connections_per_user: usize,
     /// Channels that a session may have open. Default 256.
     pub channels_per_session: usize,
@@ -168,6 +172,41 @@ impl LimitsConfig {
     }
 }
 
+/// The section `[registry]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RegistryConfig {
+    /// How long an instance counts as alive after its last sign of life; then the others take its sessions out. It shows
+    /// itself ten times as often. The same on all instances. Default 15 seconds.
+    #[serde(with = "duration")]
+    pub lease_ttl: Duration,
+    /// How long a user counts as here after its last session left. Default 10 seconds.
+    #[serde(with = "duration")]
+    pub presence_grace: Duration,
+    /// How often it is looked whether Redis still has what was written. Default 5 seconds.
+    #[serde(with = "duration")]
+    pub sweep_interval: Duration,
+}
+
+impl Default for RegistryConfig {
+    fn default() -> Self {
+        Self {
+            lease_ttl: Duration::from_secs(15),
+            presence_grace: Duration::from_secs(10),
+            sweep_interval: Duration::from_secs(5),
+        }
+    }
+}
+
+impl RegistryConfig {
+    fn check(&self) -> Result<(), ConfigError> {
+        let second = Duration::from_secs(1);
+        allowed("registry.lease_ttl", self.lease_ttl, second)?;
+        allowed("registry.presence_grace", self.presence_grace, Duration::ZERO)?;
+        allowed("registry.sweep_interval", self.sweep_interval, second / 10)
+    }
+}
+
 fn at_least(key: &str, value: usize, least: usize) -> Result<(), ConfigError> {
     if value < least {
         return Err(ConfigError::invalid(&format!("limits.{key} = {value}; allowed: at least {least}")));
@@ -179,8 +218,12 @@ fn at_least(key: &str, value: usize, least: usize) -> Result<(), ConfigError> {
 const LONGEST: Duration = Duration::from_secs(24 * 3_600);
 
 fn within(key: &str, value: Duration, least: Duration) -> Result<(), ConfigError> {
+    allowed(&format!("limits.{key}"), value, least)
+}
+
+fn allowed(key: &str, value: Duration, least: Duration) -> Result<(), ConfigError> {
     if value < least || value > LONGEST {
-        return Err(ConfigError::invalid(&format!("limits.{key} = {value:?}; allowed: {least:?} to {LONGEST:?}")));
+        return Err(ConfigError::invalid(&format!("{key} = {value:?}; allowed: {least:?} to {LONGEST:?}")));
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use chat_domain::{ChannelId, UserId, ports::Head};
 use chat_events::{
     Topic, UserSignal,
-    bus::{Delivery, Interest, Interruption, Subscriber},
+    bus::{Delivery, Interest, Interruption},
 };
 use dashmap::DashMap;
 use parking_lot::Mutex;
@@ -21,7 +21,7 @@ use crate::{
     metrics::Metrics,
     protocol::CloseReason,
     room::{
-        Busy, Confirmation, Room, RoomContext, RoomHandle,
+        Busy, Confirmation, Room, RoomContext, RoomHandle, RoomStatus,
         control::{Answer, Control, Join},
     },
     session::SessionHandle,
@@ -92,6 +92,13 @@ impl Directory {
                 }
             }
             Delivery::Payload { topic: Topic::User(user_id), payload } => self.signal_user(user_id, &payload, metrics),
+            Delivery::Payload { topic: Topic::Presence(channel_id), payload } => {
+                if let Some(room) = self.rooms.get(&channel_id) {
+                    room.inbox.tell_presence(&payload);
+                }
+            }
+            // Whoever publishes probes takes them before they come here.
+            Delivery::Payload { topic: Topic::Probe(_), .. } => {}
             Delivery::Interrupted(interruption) => {
                 metrics.interruptions.inc();
                 *self.doubted_at.lock() = Some(Instant::now());
@@ -99,6 +106,10 @@ impl Directory {
                     Interruption::Lost => *self.bus.lock() = Bus::Lost,
                     Interruption::Restored => *self.bus.lock() = Bus::HeardSince(Instant::now()),
                     Interruption::Overrun(_) => {}
+                }
+                if interruption == Interruption::Restored {
+                    // Who came and went meanwhile was not heard.
+                    self.rooms.iter().for_each(|room| room.inbox.doubt_presence());
                 }
                 self.compare_heads.notify_one();
                 self.compare_users.notify_one();
@@ -117,6 +128,16 @@ impl Directory {
     /// The open rooms, with the way to each.
     pub fn rooms(&self) -> Vec<(ChannelId, Arc<RoomHandle>)> {
         self.rooms.iter().map(|room| (*room.key(), Arc::clone(room.value()))).collect()
+    }
+
+    /// How far each open room is.
+    pub fn open_rooms(&self) -> Vec<(ChannelId, RoomStatus)> {
+        self.rooms.iter().filter_map(|room| Some((*room.key(), (*room.status.lock())?))).collect()
+    }
+
+    /// How far a room is, if it is open.
+    pub fn open_room(&self, channel_id: ChannelId) -> Option<RoomStatus> {
+        *self.rooms.get(&channel_id)?.status.lock()
     }
 
     /// The open rooms that are in doubt, or that storage has not confirmed for `age`.
@@ -153,7 +174,6 @@ impl Directory {
 /// The live side of this instance.
 pub struct Hub {
     directory: Arc<Directory>,
-    subscriber: Arc<dyn Subscriber>,
     context: RoomContext,
     connections_per_user: usize,
 }
@@ -177,21 +197,16 @@ impl Drop for Registered {
 pub struct TooManyConnections;
 
 impl Hub {
-    /// A hub without rooms and sessions, which hears through `subscriber` what the bus delivers to `directory`.
-    pub fn new(
-        directory: Arc<Directory>,
-        subscriber: Arc<dyn Subscriber>,
-        context: RoomContext,
-        connections_per_user: usize,
-    ) -> Self {
-        Self { directory, subscriber, context, connections_per_user }
+    /// A hub without rooms and sessions, which hears through the context's subscriber what the bus delivers to `directory`.
+    pub fn new(directory: Arc<Directory>, context: RoomContext, connections_per_user: usize) -> Self {
+        Self { directory, context, connections_per_user }
     }
 
     /// Takes in an authenticated session, until the returned value is dropped.
     pub fn add_session(self: &Arc<Self>, session: &Arc<SessionHandle>) -> Result<Registered, TooManyConnections> {
         let mut user = self.directory.users.entry(session.user_id).or_insert_with(|| UserSessions {
             sessions: HashMap::new(),
-            interest: self.subscriber.interest(Topic::User(session.user_id)),
+            interest: self.context.subscriber.interest(Topic::User(session.user_id)),
             confirmation: Confirmation::default(),
         });
         if user.sessions.len() >= self.connections_per_user {
@@ -215,8 +230,8 @@ impl Hub {
         self.directory.confirm_user(user_id, read_at);
     }
 
-    fn remove_session(&self, session: &SessionHandle) {
-        for channel_id in session.take_channels() {
+    fn remove_session(&self, session: &Arc<SessionHandle>) {
+        for channel_id in session.end() {
             if let Some(room) = self.directory.rooms.get(&channel_id) {
                 room.inbox.report(Control::Leave { session_id: session.id, answer: None });
             }
@@ -249,7 +264,7 @@ impl Hub {
             channel_id,
             handle: Arc::clone(&handle),
             since,
-            interest: self.subscriber.interest(Topic::Room(channel_id)),
+            interest: self.context.subscriber.interest(Topic::Room(channel_id)),
             context: self.context.clone(),
         };
         let listed = Listed { directory: Arc::clone(&self.directory), channel_id, handle: Arc::clone(&handle) };

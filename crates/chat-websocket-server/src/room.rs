@@ -10,6 +10,7 @@ pub mod event;
 mod held;
 mod inbox;
 mod open;
+mod presence;
 mod recent;
 mod replay;
 pub mod sequencer;
@@ -19,7 +20,7 @@ mod turn;
 use std::{sync::Arc, time::Duration};
 
 use chat_domain::{ChannelId, Epoch, ports::Head};
-use chat_events::bus::Interest;
+use chat_events::bus::{Interest, Subscriber};
 use common_server::Scope;
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -31,7 +32,7 @@ pub use recent::RecentLimits;
 pub(crate) use replay::Replays;
 pub use sequencer::SequencerLimits;
 
-use crate::{metrics::Metrics, protocol::CloseReason, reader::LogReader};
+use crate::{metrics::Metrics, protocol::CloseReason, reader::LogReader, registry::Registry};
 use control::Control;
 use open::OpenRoom;
 
@@ -86,6 +87,8 @@ pub struct RoomStatus {
     pub delivered: u64,
     /// The incarnation of the log.
     pub epoch: Epoch,
+    /// How many sessions of this instance have it open.
+    pub sessions: usize,
 }
 
 /// What every room of an instance works with.
@@ -99,6 +102,10 @@ pub struct RoomContext {
     pub metrics: Arc<Metrics>,
     /// Asks for a comparison of heads with the log, of the rooms that are due.
     pub compare_heads: Arc<tokio::sync::Notify>,
+    /// Who is here, on any instance.
+    pub registry: Arc<Registry>,
+    /// The hearing side of the bus.
+    pub subscriber: Arc<dyn Subscriber>,
     /// The bounds.
     pub limits: RoomLimits,
 }

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, info_span};
 use uuid::Uuid;
 
-pub use handle::SessionHandle;
+pub use handle::{Registration, SessionHandle};
 pub use socket::Stream;
 pub(crate) use welcome::verify;
 
@@ -29,6 +29,7 @@ use crate::{
     metrics::Metrics,
     outbox::OutboxLimits,
     protocol::CloseReason,
+    registry::Registry,
 };
 use heartbeat::Heartbeat;
 use socket::Socket;
@@ -64,6 +65,8 @@ pub struct SessionContext {
     pub instance_id: Uuid,
     /// The live side.
     pub hub: Arc<Hub>,
+    /// The sessions of all instances.
+    pub registry: Arc<Registry>,
     /// Who may listen to what.
     pub storage: Arc<dyn Storage>,
     /// Bounds how many sessions ask storage at once.

@@ -27,6 +27,7 @@ mod javascript;
 mod lost;
 mod membership;
 mod redis_away;
+mod registry;
 mod reset;
 mod return_of_many;
 mod rolling_restart;

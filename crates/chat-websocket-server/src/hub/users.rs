@@ -1,6 +1,6 @@
 //! The users who are here, as storage sees them.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use chat_domain::{UserId, UserStatus};
 use chat_events::UserSignal;
@@ -8,9 +8,24 @@ use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::{Directory, UserSessions};
-use crate::protocol::CloseReason;
+use crate::{protocol::CloseReason, session::SessionHandle};
 
 impl Directory {
+    /// All sessions.
+    pub fn sessions(&self) -> Vec<Arc<SessionHandle>> {
+        self.users.iter().flat_map(|user| user.sessions.values().cloned().collect::<Vec<_>>()).collect()
+    }
+
+    /// How many there are.
+    pub fn session_count(&self) -> usize {
+        self.users.iter().map(|user| user.sessions.len()).sum()
+    }
+
+    /// How many sessions a user has here.
+    pub fn sessions_of(&self, user_id: UserId) -> usize {
+        self.users.get(&user_id).map_or(0, |user| user.sessions.len())
+    }
+
     /// The users with sessions whose status storage has not confirmed for `age`, or not since the bus was interrupted.
     pub fn users_due(&self, now: Instant, age: Duration) -> Vec<UserId> {
         let doubted_at = *self.doubted_at.lock();

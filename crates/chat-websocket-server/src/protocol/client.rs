@@ -42,6 +42,9 @@ pub struct ChannelRequest {
     pub after_seq: Option<u64>,
     /// The incarnation of the log that `after_seq` is of.
     pub epoch: Option<String>,
+    /// Whether the client wants to know who else is here.
+    #[serde(default)]
+    pub presence: bool,
 }
 
 /// Where in a channel's log a client is.

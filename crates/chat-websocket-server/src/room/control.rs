@@ -49,6 +49,8 @@ pub struct Join {
     pub access: Access,
     /// When that read began.
     pub read_at: Instant,
+    /// Whether it wants to know who else is here.
+    pub presence: bool,
 }
 
 /// Who is answered, and under which id.

@@ -15,6 +15,8 @@ use super::control::Control;
 const PAYLOADS: usize = 1_024;
 /// Most bytes of payloads that wait.
 const PAYLOAD_BYTES: usize = 1024 * 1024;
+/// Most signals of who came and went that wait. What does not fit is dropped, and the whole is asked for again.
+const PRESENCES: usize = 256;
 /// Most wishes that wait, but for reports: more than the sessions of an instance make while a room opens.
 const WISHES: usize = 16_384;
 
@@ -40,6 +42,10 @@ pub struct Waiting {
     pub controls: VecDeque<Control>,
     /// Payloads were dropped.
     pub overrun: bool,
+    /// Signals of who came and went.
+    pub presences: Vec<Bytes>,
+    /// Some of these were lost.
+    pub presence_lost: bool,
 }
 
 /// The room has too much to do.
@@ -59,6 +65,24 @@ impl Inbox {
             state.waiting.payloads.push_back(Bytes::copy_from_slice(payload));
         }
         drop(state);
+        self.filled.notify_one();
+    }
+
+    /// Queues a signal of who came and went.
+    pub fn tell_presence(&self, payload: &[u8]) {
+        let mut state = self.state.lock();
+        if state.waiting.presences.len() < PRESENCES {
+            state.waiting.presences.push(Bytes::copy_from_slice(payload));
+        } else {
+            state.waiting.presence_lost = true;
+        }
+        drop(state);
+        self.filled.notify_one();
+    }
+
+    /// Takes note that such signals may have been lost.
+    pub fn doubt_presence(&self) {
+        self.state.lock().waiting.presence_lost = true;
         self.filled.notify_one();
     }
 

@@ -19,10 +19,11 @@ use super::{
     departures::Departures,
     event::{Effect, Published, RoomEvent},
     held::Held,
+    presence::Presence,
     recent::Recent,
     replay::Replay,
     sequencer::{Sequencer, Verdict},
-    subscribers::{Progress, Subscriber, Subscribers},
+    subscribers::{Progress, Subscriber, Subscribers, Watch},
     turn::{self, Turn},
 };
 use crate::{
@@ -61,6 +62,7 @@ pub(super) struct OpenRoom {
     held: Held,
     /// A read of the log that is under way.
     read: Option<LogRead>,
+    presence: Presence,
 }
 
 impl OpenRoom {
@@ -70,6 +72,11 @@ impl OpenRoom {
         let mut this = Self {
             turn: Turn::default(),
             held: Held::new(Arc::clone(&room.context.metrics)),
+            presence: Presence::new(
+                room.channel_id,
+                Arc::clone(&room.context.registry),
+                Arc::clone(&room.context.subscriber),
+            ),
             room,
             epoch: head.epoch,
             sequencer: Sequencer::new(head.head_seq, limits.sequencer),
@@ -91,7 +98,7 @@ impl OpenRoom {
         let inbox = Arc::clone(&self.room.handle.inbox);
         loop {
             let ends_at = self.empty_since.map(|since| since + self.room.context.limits.linger);
-            let wake_at = [self.sequencer.read_at(), ends_at].into_iter().flatten().min();
+            let wake_at = [self.sequencer.read_at(), ends_at, self.presence.wake_at()].into_iter().flatten().min();
             tokio::select! {
                 () = inbox.filled() => {
                     self.turn.go_on(Instant::now());
@@ -102,9 +109,13 @@ impl OpenRoom {
                     self.turn.go_on(Instant::now());
                     self.end_read(end).await;
                 }
+                Some(listed) = OptionFuture::from(self.presence.read()) => {
+                    self.presence.end_read(listed, &mut self.subscribers, Instant::now());
+                }
                 Some(()) = OptionFuture::from(wake_at.map(sleep_until)) => {}
             }
             let now = Instant::now();
+            self.presence.settle(&mut self.subscribers, now);
             if let Some(after) = self.sequencer.begin_read(now) {
                 self.read = Some(self.read_log(after));
             }
@@ -130,7 +141,18 @@ impl OpenRoom {
         for control in waiting.controls {
             self.obey(control);
         }
+        if waiting.presence_lost {
+            self.presence.doubt(&mut self.subscribers);
+        }
+        if let Err(error) = self.presence.hear(waiting.presences, &mut self.subscribers, Instant::now()) {
+            self.skip(&error);
+        }
         self.settle();
+    }
+
+    fn skip(&self, reason: &dyn std::error::Error) {
+        self.room.context.metrics.malformed.inc();
+        warn!(channel.id = %self.room.channel_id, reason = %reason, "payload skipped");
     }
 
     async fn hear(&mut self, payload: Bytes) {
@@ -151,10 +173,7 @@ impl OpenRoom {
                 self.subscribers.live().for_each(|one| one.session.outbox.push(frame.clone()));
                 self.turn.give_way(&self.subscribers).await;
             }
-            Err(reason) => {
-                metrics.malformed.inc();
-                warn!(channel.id = %self.room.channel_id, reason = %reason, "payload skipped");
-            }
+            Err(reason) => self.skip(&reason),
         }
     }
 
@@ -172,7 +191,7 @@ impl OpenRoom {
     }
 
     fn join(&mut self, join: Join) {
-        let Join { session, request_id, position, access, read_at } = join;
+        let Join { session, request_id, position, access, read_at, presence } = join;
         self.subscribers.remove(session.id);
         // Whoever closes the session afterwards finds the channel noted and takes it out here again.
         session.add_channel(self.room.channel_id, usize::MAX);
@@ -194,7 +213,9 @@ impl OpenRoom {
             // When it asks again, storage knows.
             return self.turn_away(&session, request_id);
         }
-        let subscriber = Subscriber { session, request_id, progress: Progress::Live(0), checked_at: seq, replayed: 0 };
+        let watch = if presence { Watch::Owed } else { Watch::No };
+        let subscriber =
+            Subscriber { session, request_id, progress: Progress::Live(0), checked_at: seq, replayed: 0, watch };
         let Some(position) = position else { return self.go_live(subscriber, self.sequencer.delivered()) };
         match self.useless(&position, access.head) {
             Some(reason) => self.reset(subscriber, reason, access.head),
@@ -278,14 +299,14 @@ impl OpenRoom {
         session.outbox.push(frame.encode());
     }
 
-    fn turn_away(&self, session: &SessionHandle, id: Option<crate::protocol::RequestId>) {
+    fn turn_away(&self, session: &Arc<SessionHandle>, id: Option<crate::protocol::RequestId>) {
         let channel_id = self.room.channel_id;
         session.forget_channel(channel_id);
         let error = ServerFrame::error(id, Some(channel_id), ErrorCode::Unavailable, "the room is busy, try again");
         session.outbox.push(error.encode());
     }
 
-    fn unsubscribe(&self, session: &SessionHandle, reason: UnsubscribeReason) {
+    fn unsubscribe(&self, session: &Arc<SessionHandle>, reason: UnsubscribeReason) {
         let channel_id = self.room.channel_id;
         session.forget_channel(channel_id);
         session.outbox.push(ServerFrame::Unsubscribed { id: None, channel_id, reason }.encode());
@@ -391,6 +412,7 @@ impl OpenRoom {
         if self.channel_type == Some(ChannelType::Public) {
             return;
         }
+        self.room.context.registry.withdraw(user_id, self.room.channel_id);
         for session_id in self.subscribers.of_departed(user_id, seq) {
             if let Some(subscriber) = self.subscribers.remove(session_id) {
                 self.unsubscribe(&subscriber.session, UnsubscribeReason::Removed);
@@ -419,7 +441,8 @@ impl OpenRoom {
             self.sequencer.forget_held();
             self.held.set(0);
         }
-        let status = RoomStatus { delivered: self.sequencer.delivered(), epoch: self.epoch };
+        let (delivered, sessions) = (self.sequencer.delivered(), self.subscribers.len());
+        let status = RoomStatus { delivered, epoch: self.epoch, sessions };
         *self.room.handle.status.lock() = Some(status);
     }
 }

@@ -160,7 +160,8 @@ mod tests {
         for done in [false, true] {
             let outbox = Outbox::new(OutboxLimits { frames: 10, bytes: 100 });
             let user_id = UserId::new(Timestamp::from_millis(0));
-            let session = Arc::new(SessionHandle::new(Uuid::nil(), user_id, outbox));
+            let session =
+                Arc::new(SessionHandle::new(Uuid::nil(), user_id, Timestamp::from_millis(0), outbox, Arc::default()));
             let metrics = Arc::<Metrics>::default();
             let replaying = Replaying::new(Arc::clone(&session), Arc::clone(&metrics));
             assert_eq!(metrics.replaying.get(), 1);

@@ -3,6 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use chat_domain::UserId;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tokio_util::sync::DropGuard;
 use uuid::Uuid;
 
@@ -25,6 +26,21 @@ pub(super) struct Subscriber {
     pub(super) checked_at: u64,
     /// Events that were replayed to it.
     pub(super) replayed: u64,
+    /// Whether it is told who else is here.
+    pub(super) watch: Watch,
+}
+
+/// How far a subscriber is with who else is here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Watch {
+    /// It did not ask.
+    No,
+    /// It is to be given the whole list.
+    Owed,
+    /// The list is being read for it.
+    Asked,
+    /// It has the list, and is told what changes.
+    Told,
 }
 
 /// How far a subscriber is.
@@ -41,11 +57,19 @@ pub(super) enum Progress {
     },
 }
 
+impl Subscriber {
+    const fn is_live(&self) -> bool {
+        matches!(self.progress, Progress::Live(_))
+    }
+}
+
 /// The sessions of a room, for quick delivery to all and quick removal of one.
 #[derive(Debug, Default)]
 pub(super) struct Subscribers {
     list: Vec<Subscriber>,
     places: HashMap<Uuid, usize>,
+    /// How many want to know who else is here.
+    watching: usize,
 }
 
 impl Subscribers {
@@ -54,9 +78,51 @@ impl Subscribers {
         self.list.is_empty()
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// How many of them want to know who else is here.
+    pub(super) const fn watching(&self) -> usize {
+        self.watching
+    }
+
+    /// Takes note that the list is being read for those who are live and are to be given it. False if there are none.
+    pub(super) fn ask_for_list(&mut self) -> bool {
+        let owed = self.list.iter_mut().filter(|one| one.watch == Watch::Owed && one.is_live());
+        owed.fold(false, |_, one| {
+            one.watch = Watch::Asked;
+            true
+        })
+    }
+
+    /// Gives the list to those for whom it was read.
+    pub(super) fn give_list(&mut self, frame: &Utf8Bytes) {
+        for one in self.list.iter_mut().filter(|one| one.watch == Watch::Asked) {
+            one.watch = Watch::Told;
+            one.session.outbox.push(frame.clone());
+        }
+    }
+
+    /// Those of the watchers of whom this is true are to be given the list anew.
+    pub(super) fn owe_list(&mut self, whom: impl Fn(Watch) -> bool) {
+        for one in self.list.iter_mut().filter(|one| one.watch != Watch::No && whom(one.watch)) {
+            one.watch = Watch::Owed;
+        }
+    }
+
+    /// Tells those who have the list of a change.
+    pub(super) fn tell_watchers(&self, frame: &Utf8Bytes) {
+        for one in self.list.iter().filter(|one| one.watch == Watch::Told) {
+            one.session.outbox.push(frame.clone());
+        }
+    }
+
     /// Adds a session that is not here.
     pub(super) fn insert(&mut self, subscriber: Subscriber) {
         self.places.insert(subscriber.session.id, self.list.len());
+        self.watching += usize::from(subscriber.watch != Watch::No);
         self.list.push(subscriber);
     }
 
@@ -64,6 +130,7 @@ impl Subscribers {
     pub(super) fn remove(&mut self, session_id: Uuid) -> Option<Subscriber> {
         let place = self.places.remove(&session_id)?;
         let subscriber = self.list.swap_remove(place);
+        self.watching -= usize::from(subscriber.watch != Watch::No);
         if let Some(moved) = self.list.get(place) {
             self.places.insert(moved.session.id, place);
         }
@@ -99,6 +166,7 @@ impl Subscribers {
     /// Ends all sessions.
     pub(super) fn close(&mut self, reason: CloseReason) {
         self.places.clear();
+        self.watching = 0;
         for subscriber in self.list.drain(..) {
             subscriber.session.outbox.close(reason);
         }

@@ -1,6 +1,6 @@
 use std::{collections::HashSet, sync::Arc};
 
-use chat_domain::{ChannelId, UserId};
+use chat_domain::{ChannelId, Timestamp, UserId};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::{
     outbox::Outbox,
     protocol::RequestId,
+    registry::Changes,
     room::{Replays, control::Answer},
 };
 
@@ -22,36 +23,96 @@ pub struct SessionHandle {
     pub id: Uuid,
     /// Whose it is.
     pub user_id: UserId,
+    /// Since when it is here.
+    pub connected_at: Timestamp,
     /// What waits to be sent.
     pub outbox: Outbox,
     /// The replays that it waits for.
     pub(crate) replays: Replays,
-    /// The channels that it has open, or is opening.
-    channels: Mutex<HashSet<ChannelId>>,
+    place: Mutex<Place>,
+    /// Who is told that it changed.
+    changes: Arc<Changes>,
     /// One for each answer that rooms may owe it.
     leaves: Arc<Semaphore>,
 }
 
+/// What a session is to others.
+#[derive(Debug, Default)]
+struct Place {
+    /// The channels that it has open, or is opening.
+    channels: HashSet<ChannelId>,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Stage {
+    #[default]
+    Arriving,
+    Present,
+    Gone,
+}
+
+/// What the registry of all instances shall have of a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Registration {
+    /// Nothing yet.
+    Arriving,
+    /// That it is here, with these channels open.
+    Present(Vec<ChannelId>),
+    /// Nothing any more.
+    Gone,
+}
+
 impl SessionHandle {
-    /// A session without channels.
-    pub fn new(id: Uuid, user_id: UserId, outbox: Outbox) -> Self {
+    /// A session without channels, which tells `changes` of itself from [`Self::register`] on.
+    pub fn new(id: Uuid, user_id: UserId, connected_at: Timestamp, outbox: Outbox, changes: Arc<Changes>) -> Self {
         let leaves = Arc::new(Semaphore::new(LEAVES));
-        Self { id, user_id, outbox, replays: Replays::default(), channels: Mutex::default(), leaves }
+        let (replays, place) = (Replays::default(), Mutex::default());
+        Self { id, user_id, connected_at, outbox, replays, place, changes, leaves }
     }
 
     /// Takes note that the session opens a channel. False if it may not have another one.
-    pub fn add_channel(&self, channel_id: ChannelId, most: usize) -> bool {
-        let mut channels = self.channels.lock();
-        if channels.len() >= most && !channels.contains(&channel_id) {
+    pub fn add_channel(self: &Arc<Self>, channel_id: ChannelId, most: usize) -> bool {
+        let mut place = self.place.lock();
+        if place.channels.len() >= most && !place.channels.contains(&channel_id) {
             return false;
         }
-        channels.insert(channel_id);
+        let changed = place.channels.insert(channel_id) && place.stage == Stage::Present;
+        drop(place);
+        if changed {
+            self.changes.mark(self);
+        }
         true
     }
 
     /// Takes note that the channel is closed for this session.
-    pub fn forget_channel(&self, channel_id: ChannelId) {
-        self.channels.lock().remove(&channel_id);
+    pub fn forget_channel(self: &Arc<Self>, channel_id: ChannelId) {
+        let mut place = self.place.lock();
+        let changed = place.channels.remove(&channel_id) && place.stage == Stage::Present;
+        drop(place);
+        if changed {
+            self.changes.mark(self);
+        }
+    }
+
+    /// The session was taken in: the registry shall have it.
+    pub fn register(self: &Arc<Self>) {
+        let mut place = self.place.lock();
+        if place.stage == Stage::Arriving {
+            place.stage = Stage::Present;
+        }
+        drop(place);
+        self.changes.mark(self);
+    }
+
+    /// What the registry shall have of it.
+    pub fn registration(&self) -> Registration {
+        let place = self.place.lock();
+        match place.stage {
+            Stage::Arriving => Registration::Arriving,
+            Stage::Present => Registration::Present(place.channels.iter().copied().collect()),
+            Stage::Gone => Registration::Gone,
+        }
     }
 
     /// An answer that a room shall give to the session's UNSUBSCRIBE; `None` while as many as are allowed are still to be given.
@@ -60,26 +121,56 @@ impl SessionHandle {
         Some(Answer { session: Arc::clone(self), request_id, _one_of: one_of })
     }
 
-    /// Takes all channels away.
-    pub fn take_channels(&self) -> HashSet<ChannelId> {
-        std::mem::take(&mut self.channels.lock())
+    /// The session has ended. Returns the channels that it had open.
+    pub fn end(self: &Arc<Self>) -> HashSet<ChannelId> {
+        let mut place = self.place.lock();
+        place.stage = Stage::Gone;
+        let channels = std::mem::take(&mut place.channels);
+        drop(place);
+        self.changes.mark(self);
+        channels
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use chat_domain::Timestamp;
-
     use super::*;
     use crate::outbox::OutboxLimits;
 
+    const AT: Timestamp = Timestamp::from_millis(0);
+
+    fn session(changes: &Arc<Changes>) -> Arc<SessionHandle> {
+        let outbox = Outbox::new(OutboxLimits { frames: 10, bytes: 100 });
+        Arc::new(SessionHandle::new(Uuid::nil(), UserId::new(AT), AT, outbox, Arc::clone(changes)))
+    }
+
     #[test]
     fn what_rooms_owe_a_session_is_bounded() {
-        let outbox = Outbox::new(OutboxLimits { frames: 10, bytes: 100 });
-        let session = Arc::new(SessionHandle::new(Uuid::nil(), UserId::new(Timestamp::from_millis(0)), outbox));
+        let session = session(&Arc::default());
         let mut owed: Vec<_> = (0..LEAVES).map(|_| session.answer(None).unwrap()).collect();
         assert!(session.answer(None).is_none());
         owed.pop();
         assert!(session.answer(None).is_some(), "one was given");
+    }
+
+    #[test]
+    fn the_registry_is_told_of_what_changes_while_the_session_is_here() {
+        let changes = Arc::new(Changes::default());
+        let marked = || !changes.take().sessions.is_empty();
+        let (session, channel) = (session(&changes), ChannelId::new(AT));
+        assert!(session.add_channel(channel, 1));
+        assert_eq!((session.registration(), marked()), (Registration::Arriving, false));
+        session.register();
+        assert_eq!((session.registration(), marked()), (Registration::Present(vec![channel]), true));
+        assert!(session.add_channel(channel, 1));
+        assert!(!marked(), "it was open");
+        session.forget_channel(channel);
+        assert_eq!((session.registration(), marked()), (Registration::Present(vec![]), true));
+        session.forget_channel(channel);
+        assert!(!marked(), "it was closed");
+        session.end();
+        assert_eq!((session.registration(), marked()), (Registration::Gone, true));
+        session.register();
+        assert_eq!(session.registration(), Registration::Gone, "who has ended does not come back");
     }
 }

@@ -120,7 +120,7 @@ impl Session {
 
     /// Channels that the request's address named, for clients that send no frames.
     pub(super) async fn subscribe_at_once(&mut self, channels: Vec<ChannelId>) {
-        let from_now = |channel_id| ChannelRequest { channel_id, after_seq: None, epoch: None };
+        let from_now = |channel_id| ChannelRequest { channel_id, after_seq: None, epoch: None, presence: false };
         self.subscribe(None, channels.into_iter().map(from_now).collect()).await;
     }
 
@@ -170,8 +170,8 @@ impl Session {
             return Err((ErrorCode::TooManyChannels, "as many channels are open as may be"));
         }
         // A channel that stays noted because the room is busy is noted in vain until the next try, or the end.
-        let join =
-            Join { session: Arc::clone(&self.handle), request_id, position: channel.position(), access, read_at };
+        let (session, presence) = (Arc::clone(&self.handle), channel.presence);
+        let join = Join { session, request_id, position: channel.position(), access, read_at, presence };
         self.context.hub.join(channel_id, join).map_err(|_| (ErrorCode::Unavailable, "the room is busy, try again"))
     }
 

@@ -47,11 +47,18 @@ pub(super) async fn welcome(
     let user_id = UserId::from(principal.user_id);
     Span::current().record("user.id", tracing::field::display(user_id));
 
-    let handle = Arc::new(SessionHandle::new(session_id, user_id, Outbox::new(limits.outbox)));
+    let changes = Arc::clone(context.registry.changes());
+    let outbox = Outbox::new(limits.outbox);
+    let handle = Arc::new(SessionHandle::new(session_id, user_id, context.clock.now(), outbox, changes));
     let registered = context.hub.add_session(&handle).map_err(|_| CloseReason::TooManyConnections)?;
-    // In this order: a ban that comes after the look at the status is heard.
-    context.hub.hear_user(user_id).await;
-    check_status(user_id, context).await?;
+    let allowed = async {
+        // In this order: a ban that comes after the look at the status is heard.
+        context.hub.hear_user(user_id).await;
+        check_status(user_id, context).await
+    };
+    let (allowed, admitted) = tokio::join!(allowed, context.registry.admit(&handle));
+    allowed?;
+    admitted.map_err(|_| CloseReason::TooManyConnections)?;
     Ok(Welcomed { handle, registered, principal, strikes })
 }
 

@@ -1,15 +1,19 @@
 use std::{sync::Arc, time::Duration};
 
 use chat_domain::{
-    Actor, Channel, ChannelDetails, ChannelId, ChannelType, Command, EventId, MessageContent, MessageId, Timestamp,
-    UserId,
+    Actor, Channel, ChannelDetails, ChannelId, ChannelType, Command, EventId, MessageContent, MessageId, SystemClock,
+    Timestamp, UserId,
     ledger::{Action, NewMessage},
     message::Text,
     ports::{Access, NewChannel, Storage},
 };
 use chat_events::{
     Topic,
-    bus::{Publication, Publisher, memory::MemoryBus},
+    bus::{
+        Publication, Publisher,
+        memory::MemoryBus,
+        redis::{RedisConfig, RedisKeys},
+    },
 };
 use chat_storage::DatabaseConfig;
 use chat_test_support::wait_for;
@@ -19,6 +23,7 @@ use chat_websocket_server::{
     outbox::{Outbox, OutboxLimits},
     protocol::Position,
     reader::{LogReader, ReadLimits},
+    registry::{Registry, RegistryLimits},
     room::{RoomContext, RoomLimits, control::Join},
     session::SessionHandle,
 };
@@ -26,6 +31,7 @@ use common_server::Lifecycle;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 pub(crate) const AT: Timestamp = Timestamp::from_millis(1_795_338_000_000);
@@ -39,6 +45,7 @@ pub(crate) struct World {
     pub(crate) hub: Arc<Hub>,
     pub(crate) directory: Arc<Directory>,
     pub(crate) metrics: Arc<Metrics>,
+    registry: Arc<Registry>,
     pub(crate) channel: ChannelId,
     pub(crate) alice: UserId,
     pub(crate) bob: UserId,
@@ -72,21 +79,25 @@ impl World {
         let sink = Box::new(move |delivery| heard.deliver(delivery, &counted));
         let subscriber = bus.subscriber(Duration::ZERO, sink);
         let lifecycle = Lifecycle::new(Duration::from_secs(1));
+        let registry = registry(&bus, &directory);
         let reads = ReadLimits { repairs: 2, replays: 2, page_bytes: 32 * 1024 * 1024 };
         let context = RoomContext {
             reader: Arc::new(LogReader::new(Arc::clone(&storage), Arc::clone(&metrics), reads)),
             tasks: lifecycle.background().clone(),
             metrics: Arc::clone(&metrics),
             compare_heads: Arc::clone(&directory.compare_heads),
+            registry: Arc::clone(&registry),
+            subscriber,
             limits: RoomLimits { linger: LINGER, ..limits },
         };
-        let hub = Arc::new(Hub::new(Arc::clone(&directory), subscriber, context, 100_000));
+        let hub = Arc::new(Hub::new(Arc::clone(&directory), context, 100_000));
         Self {
             storage,
             bus,
             hub,
             directory,
             metrics,
+            registry,
             channel: channel_id,
             alice,
             bob,
@@ -157,7 +168,8 @@ impl World {
 
     pub(crate) fn session(&self, user: UserId) -> Session {
         let outbox = Outbox::new(OutboxLimits { frames: 1_024, bytes: 1024 * 1024 });
-        let handle = Arc::new(SessionHandle::new(Uuid::new_v4(), user, outbox));
+        let changes = Arc::clone(self.registry.changes());
+        let handle = Arc::new(SessionHandle::new(Uuid::new_v4(), user, AT, outbox, changes));
         let registered = self.hub.add_session(&handle).ok().unwrap();
         Session { handle, registered }
     }
@@ -167,8 +179,8 @@ impl World {
         let channel_id = access.head.channel_id;
         session.handle.add_channel(channel_id, 10);
         let position = after.map(|seq| Position { seq, epoch: None });
-        let join =
-            Join { session: Arc::clone(&session.handle), request_id: None, position, access, read_at: Instant::now() };
+        let (session, read_at) = (Arc::clone(&session.handle), Instant::now());
+        let join = Join { session, request_id: None, position, access, read_at, presence: false };
         self.hub.join(channel_id, join).unwrap();
     }
 }
@@ -225,6 +237,19 @@ impl Session {
         .await;
         seen
     }
+}
+
+/// A registry that never reaches Redis.
+fn registry(bus: &Arc<MemoryBus>, directory: &Arc<Directory>) -> Arc<Registry> {
+    let (redis, _) = RedisKeys::connect(&RedisConfig::default(), CancellationToken::new()).unwrap();
+    let limits = RegistryLimits {
+        lease_ttl: DEADLINE,
+        presence_grace: DEADLINE,
+        sweep_interval: DEADLINE,
+        connections_per_user: 100_000,
+    };
+    let (bus, directory) = (Arc::clone(bus) as _, Arc::clone(directory));
+    Arc::new(Registry::new(Uuid::new_v4(), redis, bus, directory, Arc::new(SystemClock), limits))
 }
 
 async fn create_channel(storage: &dyn Storage, alice: UserId, bob: UserId) -> ChannelId {

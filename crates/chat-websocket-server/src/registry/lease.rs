@@ -1,0 +1,66 @@
+//! Shows that this instance is alive.
+
+use chat_events::bus::redis::{Command, Reply};
+use tokio::time::MissedTickBehavior;
+use tracing::warn;
+
+use super::{
+    Context, Resync,
+    batch::{BACKSTOP, expire},
+    keys,
+};
+
+/// Renewals in the time that a lease lasts. So many may fail in a row, and who looks for a moment sees whether the
+/// instance lives.
+pub(super) const RENEWALS: u32 = 10;
+
+/// Renews the lease for as long as it is polled. Its value counts the renewals.
+pub(super) async fn keep(context: &Context) {
+    let mut ticks = tokio::time::interval(context.limits.lease_ttl / RENEWALS);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut renewals, mut held) = (0_u64, false);
+    loop {
+        ticks.tick().await;
+        renewals += 1;
+        let replies = context.redis.execute(renewal(context, renewals)).await;
+        if context.redis.take_interrupted() && held {
+            context.changes.resync(Resync::Interruption);
+        }
+        match replies.into_iter().next() {
+            Some(Ok(Reply::Null)) if held => {
+                warn!("the lease of this instance was gone: Redis lost it, or did not hear of this instance for long");
+                context.metrics.lease_losses.inc();
+                context.changes.resync(Resync::LeaseLost);
+            }
+            Some(Ok(_)) => held = true,
+            // The writer says that Redis is away.
+            Some(Err(_)) | None => {
+                context.metrics.up.set(0);
+            }
+        }
+    }
+}
+
+fn renewal(context: &Context, renewals: u64) -> Vec<Command> {
+    let ttl = i64::try_from(context.limits.lease_ttl.as_millis()).unwrap_or(i64::MAX);
+    let lease = Command::new("SET", keys::lease(context.instance_id));
+    vec![
+        lease.arg(renewals.to_string()).arg("PX").arg(ttl).arg("GET"),
+        Command::new("SADD", keys::INSTANCES).arg(context.instance_id.to_string()),
+        Command::new("EXPIRE", keys::INSTANCES).arg(BACKSTOP),
+        expire(keys::instance_sessions(context.instance_id)),
+    ]
+}
+
+/// Gives the lease back. What is left of this instance is for the others to take out; without any they need not look.
+pub(super) async fn give_back(context: &Context) {
+    let commands = vec![
+        Command::new("DEL", keys::lease(context.instance_id)),
+        Command::new("SCARD", keys::instance_sessions(context.instance_id)),
+    ];
+    let left = context.redis.execute(commands).await.pop();
+    if left.is_some_and(|left| left.is_ok_and(|left| left.as_i64() == Some(0))) {
+        let known = Command::new("SREM", keys::INSTANCES).arg(context.instance_id.to_string());
+        context.redis.execute(vec![known]).await;
+    }
+}

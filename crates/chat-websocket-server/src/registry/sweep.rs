@@ -1,0 +1,131 @@
+//! A look whether Redis still has what was written, with the same few commands however many sessions there are: the rest is
+//! looked at the next times. What is missing is written, what was looked at gets its time anew, and whoever finds something
+//! has everything written anew.
+
+use std::{collections::HashMap, time::Duration};
+
+use chat_domain::ChannelId;
+use chat_events::bus::{BusError, redis::Command};
+use rand::seq::IteratorRandom;
+use tokio::time::{Interval, MissedTickBehavior};
+use uuid::Uuid;
+
+use super::{
+    Context,
+    batch::{all, expire, is_one},
+    keys,
+    writer::Written,
+};
+
+/// Sessions that a look is at. With a look each 5 s all of 20 000 sessions are seen in under two hours.
+const SESSIONS: usize = 16;
+/// Rooms that a look is at, but for the last session's.
+const ROOMS: usize = 64;
+/// Members of a set that are looked at whether they belong there.
+const MEMBERS: usize = 16;
+
+/// Whose turn it is.
+pub(super) struct Sweep {
+    ticks: Interval,
+    /// Sessions that are still to be looked at in this round.
+    round: Vec<Uuid>,
+}
+
+impl Sweep {
+    pub(super) fn new(interval: Duration) -> Self {
+        let mut ticks = tokio::time::interval(interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { ticks, round: Vec::new() }
+    }
+
+    /// Waits for the next look.
+    pub(super) async fn due(&mut self) {
+        self.ticks.tick().await;
+    }
+
+    /// Looks, and returns how many entries were missing or left over.
+    pub(super) async fn look(&mut self, context: &Context, written: &HashMap<Uuid, Written>) -> Result<u64, BusError> {
+        let mut drift = self.look_at_own(context, written).await?;
+        drift += look_for_strangers(context, written).await?;
+        let session = self.round.last().and_then(|id| written.get(id));
+        if let Some(channel_id) = session.and_then(|session| session.rooms.iter().choose(&mut rand::rng())) {
+            drift += look_at_room(context, written, *channel_id).await?;
+        }
+        Ok(drift)
+    }
+
+    /// Are the sessions whose turn it is where they should be?
+    async fn look_at_own(&mut self, context: &Context, written: &HashMap<Uuid, Written>) -> Result<u64, BusError> {
+        if self.round.is_empty() {
+            self.round = written.keys().copied().collect();
+        }
+        let (mut commands, mut expected, mut rooms) = (Vec::new(), Vec::new(), 0);
+        let mut look = |command, reply: Option<i64>| {
+            commands.push(command);
+            expected.push(reply);
+        };
+        for _ in 0..SESSIONS {
+            if rooms >= ROOMS {
+                break;
+            }
+            let Some(session_id) = self.round.pop() else { break };
+            let Some(session) = written.get(&session_id) else { continue };
+            let id = session_id.to_string();
+            look(expire(keys::session(session_id)), Some(1));
+            look(Command::new("SADD", keys::user_sessions(session.user_id)).arg(id.clone()), Some(0));
+            look(expire(keys::user_sessions(session.user_id)), None);
+            look(expire(keys::user_rooms(session.user_id)), None);
+            for channel_id in &session.rooms {
+                rooms += 1;
+                look(Command::new("SADD", keys::room_sessions(*channel_id)).arg(id.clone()), Some(0));
+                look(expire(keys::room_sessions(*channel_id)), None);
+                look(expire(keys::room_users(*channel_id)), None);
+            }
+        }
+        let replies = all(context.redis.execute(commands).await)?;
+        let wrong = replies
+            .iter()
+            .zip(&expected)
+            .filter(|(reply, expected)| expected.is_some_and(|expected| reply.as_i64() != Some(expected)));
+        Ok(wrong.count() as u64)
+    }
+}
+
+/// Does Redis have as many sessions of this instance as it should, and none that it should not?
+async fn look_for_strangers(context: &Context, written: &HashMap<Uuid, Written>) -> Result<u64, BusError> {
+    let of_instance = keys::instance_sessions(context.instance_id);
+    let count = Command::new("SCARD", of_instance.clone());
+    let some = Command::new("SRANDMEMBER", of_instance).arg(members());
+    let mut replies = all(context.redis.execute(vec![count, some]).await)?;
+    let some: Vec<String> = replies.pop().and_then(|reply| reply.convert().ok()).unwrap_or_default();
+    let count = replies.pop().and_then(|reply| reply.as_u64()).unwrap_or(0);
+    let is_own = |id: &String| Uuid::parse_str(id).is_ok_and(|id| written.contains_key(&id));
+    let strangers = some.iter().filter(|id| !is_own(id)).count() as u64;
+    Ok(strangers.max(count.abs_diff(written.len() as u64)))
+}
+
+/// Are there sessions in a room that nobody has any more? They are taken out.
+async fn look_at_room(
+    context: &Context,
+    written: &HashMap<Uuid, Written>,
+    channel_id: ChannelId,
+) -> Result<u64, BusError> {
+    let key = keys::room_sessions(channel_id);
+    let some = Command::new("SRANDMEMBER", key.clone()).arg(members());
+    let reply = all(context.redis.execute(vec![some]).await)?.pop();
+    let some: Vec<String> = reply.and_then(|reply| reply.convert().ok()).unwrap_or_default();
+    let ids: Vec<Uuid> = some.iter().filter_map(|id| Uuid::parse_str(id).ok()).collect();
+    let has_room = |id: &Uuid| Command::new("HEXISTS", keys::session(*id)).arg(keys::room_field(channel_id));
+    let listed = all(context.redis.execute(ids.iter().map(has_room).collect()).await)?;
+    let is_wrong = |id: &Uuid| written.get(id).is_none_or(|session| !session.rooms.contains(&channel_id));
+    let wrong = ids.iter().zip(&listed).filter(|(id, listed)| !is_one(listed) && is_wrong(id));
+    let wrong: Vec<_> = wrong.map(|(id, _)| id.to_string()).collect();
+    if !wrong.is_empty() {
+        all(context.redis.execute(vec![Command::new("SREM", key).args(wrong.clone())]).await)?;
+    }
+    Ok(wrong.len() as u64)
+}
+
+fn members() -> i64 {
+    i64::try_from(MEMBERS).unwrap_or(i64::MAX)
+}
