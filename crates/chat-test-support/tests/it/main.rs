@@ -26,6 +26,7 @@ mod frames;
 mod javascript;
 mod lost;
 mod membership;
+mod presence;
 mod redis_away;
 mod registry;
 mod reset;
