@@ -32,8 +32,12 @@ use crate::{
 };
 
 /// What this process is.
-pub const INFO: ServerInfo =
-    ServerInfo { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION"), env_prefix: "CHAT_" };
+pub const INFO: ServerInfo = ServerInfo {
+    name: env!("CARGO_PKG_NAME"),
+    version: env!("CARGO_PKG_VERSION"),
+    env_prefix: "CHAT_",
+    git: option_env!("BUILD_GIT"),
+};
 
 /// Less than the connections to storage that reads have by default: 12, for 4 of 16 are set aside for sending. With the
 /// admissions it is more than that; who comes too many waits for a connection. Replays get fewer, so that rooms with a
@@ -114,7 +118,7 @@ pub async fn start(config: Config, lifecycle: &Lifecycle, logs: LogHandle) -> Re
     let mut registry = Registry::default();
     metrics.register(&mut registry);
     let addresses = [("websocket", address(&websocket)), ("management", address(&management))];
-    Management::new(INFO, readiness, health, Arc::new(registry)).loggers(logs).serve(management, lifecycle);
+    Management::new(INFO, readiness, health, registry).loggers(logs).serve(management, lifecycle);
 
     let slots = SlotLimits { total: config.limits.connections, per_address: config.limits.connections_per_address };
     let entrance = Entrance::new(context, lifecycle.work().clone(), config.websocket.allowed_origins, slots);

@@ -11,7 +11,7 @@ use tracing_subscriber::{
 
 use crate::{
     Levels, LogConfig,
-    levels::{ROOT, is_name},
+    levels::{ROOT, check_name},
     line::LineLayer,
     targets::Targets,
 };
@@ -87,9 +87,7 @@ impl LogHandle {
     /// # Errors
     /// No logger can have this name, [`ROOT`] was to lose its level, or the filter would be too long; nothing changes.
     pub fn set_level(&self, logger: &str, level: Option<LevelFilter>) -> Result<(), LogError> {
-        if !is_name(logger) {
-            return Err(LogError::Name);
-        }
+        check_name(logger)?;
         if logger == ROOT && level.is_none() {
             return Err(LogError::RootWithoutLevel);
         }

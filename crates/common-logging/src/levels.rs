@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, fmt};
 
 use tracing::level_filters::LevelFilter;
 
+use crate::LogError;
+
 #[cfg(test)]
 mod tests;
 
@@ -76,9 +78,13 @@ impl fmt::Display for Levels {
 }
 
 /// Can a logger have this name?
-pub(crate) fn is_name(logger: &str) -> bool {
+///
+/// # Errors
+/// It is no module path, or too long.
+pub fn check_name(logger: &str) -> Result<(), LogError> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | ':' | '-' | '.');
-    (1..=MAX_NAME).contains(&logger.len()) && !logger.starts_with('.') && logger.chars().all(allowed)
+    let sound = (1..=MAX_NAME).contains(&logger.len()) && !logger.starts_with('.') && logger.chars().all(allowed);
+    if sound { Ok(()) } else { Err(LogError::Name) }
 }
 
 fn key(logger: &str) -> &str {

@@ -15,6 +15,6 @@ mod trace_id;
 
 pub use config::{LogConfig, LogFormat};
 pub use handle::{LogError, LogHandle, init, subscriber};
-pub use levels::{Levels, ROOT};
+pub use levels::{Levels, ROOT, check_name};
 pub use mask::{MASK, is_secret_name, mask_url};
 pub use trace_id::TraceId;
