@@ -2,6 +2,7 @@
 
 use std::{io, path::Path, sync::Arc};
 
+use futures_util::future::BoxFuture;
 use rustix::{fs::statvfs, io::Errno};
 use tokio::sync::Semaphore;
 
@@ -11,7 +12,7 @@ use crate::ComponentHealth;
 const THRESHOLD: u64 = 10 * 1024 * 1024;
 
 /// A check of the disk that the working folder is on.
-pub(crate) fn check() -> impl Fn() -> futures_util::future::BoxFuture<'static, ComponentHealth> {
+pub(crate) fn check() -> impl Fn() -> BoxFuture<'static, ComponentHealth> {
     // A network disk that hangs holds one thread, however often somebody asks.
     let one = Arc::new(Semaphore::new(1));
     move || {

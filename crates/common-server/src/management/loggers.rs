@@ -65,15 +65,15 @@ pub(super) fn router(logs: LogHandle) -> Router {
 }
 
 async fn all(Extract(logs): Extract<LogHandle>) -> Result<Response, Problem> {
-    let (filter, levels) = (logs.filter().map_err(refusal)?, logs.levels().map_err(refusal)?);
+    let (filter, levels) = (logs.filter()?, logs.levels()?);
     let names = levels.names().chain(logs.targets());
     let loggers = names.map(|name| (name.to_owned(), Logger::of(name, &levels))).collect();
     Ok(answer::ok(&Loggers { levels: LEVELS, loggers, groups: BTreeMap::new(), filter }))
 }
 
 async fn one(Extract(logs): Extract<LogHandle>, Path(name): Path<String>) -> Result<Response, Problem> {
-    common_logging::check_name(&name).map_err(refusal)?;
-    let levels = logs.levels().map_err(refusal)?;
+    common_logging::check_name(&name)?;
+    let levels = logs.levels()?;
     Ok(answer::ok(&Logger::of(&name, &levels)))
 }
 
@@ -81,8 +81,8 @@ async fn set_filter(
     Extract(logs): Extract<LogHandle>,
     wanted: Result<Json<NewFilter>, JsonRejection>,
 ) -> Result<StatusCode, Problem> {
-    let Json(NewFilter { filter }) = wanted.map_err(unreadable)?;
-    logs.set_filter(&filter).map_err(refusal)?;
+    let Json(NewFilter { filter }) = wanted.map_err(|rejection| unreadable(&rejection))?;
+    logs.set_filter(&filter)?;
     tracing::info!(log.filter = filter, "the log filter was changed");
     Ok(StatusCode::NO_CONTENT)
 }
@@ -92,13 +92,13 @@ async fn set_level(
     Path(name): Path<String>,
     wanted: Result<Json<NewLevel>, JsonRejection>,
 ) -> Result<StatusCode, Problem> {
-    let Json(NewLevel { configured_level }) = wanted.map_err(unreadable)?;
+    let Json(NewLevel { configured_level }) = wanted.map_err(|rejection| unreadable(&rejection))?;
     let level = match &configured_level {
         Some(level) if LEVELS.iter().any(|it| it.eq_ignore_ascii_case(level)) => level.parse().ok(),
         Some(_) => return Err(bad_level()),
         None => None,
     };
-    logs.set_level(&name, level).map_err(refusal)?;
+    logs.set_level(&name, level)?;
     tracing::info!(log.logger = name, log.level = configured_level, "the level of a logger was changed");
     Ok(StatusCode::NO_CONTENT)
 }
@@ -108,16 +108,18 @@ fn bad_level() -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "LOG_LEVEL_INVALID").detail(detail.clone()).error("/configuredLevel", detail)
 }
 
-fn unreadable(rejection: JsonRejection) -> Problem {
+fn unreadable(rejection: &JsonRejection) -> Problem {
     Problem::new(rejection.status(), "BODY_INVALID").detail(rejection.body_text())
 }
 
-fn refusal(error: LogError) -> Problem {
-    let (status, code) = match error {
-        LogError::Filter(_) | LogError::TooLong => (StatusCode::BAD_REQUEST, "LOG_FILTER_INVALID"),
-        LogError::Name => (StatusCode::BAD_REQUEST, "LOGGER_NAME_INVALID"),
-        LogError::RootWithoutLevel => (StatusCode::BAD_REQUEST, "LOG_LEVEL_INVALID"),
-        LogError::Installed(_) | LogError::Gone(_) => (StatusCode::SERVICE_UNAVAILABLE, "LOGS_UNAVAILABLE"),
-    };
-    Problem::new(status, code).detail(error.to_string())
+impl From<LogError> for Problem {
+    fn from(error: LogError) -> Self {
+        let (status, code) = match error {
+            LogError::Filter(_) | LogError::TooLong => (StatusCode::BAD_REQUEST, "LOG_FILTER_INVALID"),
+            LogError::Name => (StatusCode::BAD_REQUEST, "LOGGER_NAME_INVALID"),
+            LogError::RootWithoutLevel => (StatusCode::BAD_REQUEST, "LOG_LEVEL_INVALID"),
+            LogError::Installed(_) | LogError::Gone(_) => (StatusCode::SERVICE_UNAVAILABLE, "LOGS_UNAVAILABLE"),
+        };
+        Self::new(status, code).detail(error.to_string())
+    }
 }
