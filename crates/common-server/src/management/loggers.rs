@@ -109,7 +109,12 @@ fn bad_level() -> Problem {
 }
 
 fn unreadable(rejection: &JsonRejection) -> Problem {
-    Problem::new(rejection.status(), "BODY_INVALID").detail(rejection.body_text())
+    let status = match rejection {
+        // JSON of another form is as bad as no JSON.
+        JsonRejection::JsonDataError(_) => StatusCode::BAD_REQUEST,
+        rejection => rejection.status(),
+    };
+    Problem::new(status, "INVALID_BODY").detail(rejection.body_text())
 }
 
 impl From<LogError> for Problem {

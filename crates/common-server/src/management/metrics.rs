@@ -104,7 +104,7 @@ fn statistic(suffix: &str) -> &'static str {
 }
 
 fn bad_tag() -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, "TAG_INVALID").detail("a tag is asked for in the form ?tag=key:value")
+    Problem::new(StatusCode::BAD_REQUEST, "INVALID_PARAMETER").detail("a tag is asked for in the form ?tag=key:value")
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ async fn a_metric_or_tag_that_is_not_there_is_a_problem() {
         assert_eq!((status, &problem["code"]), (StatusCode::NOT_FOUND, &json!("NOT_FOUND")), "{path}");
     }
     let (status, problem) = port.json("/actuator/metrics/greetings?tag=language").await;
-    assert_eq!((status, &problem["code"]), (StatusCode::BAD_REQUEST, &json!("TAG_INVALID")));
+    assert_eq!((status, &problem["code"]), (StatusCode::BAD_REQUEST, &json!("INVALID_PARAMETER")));
 }
 
 #[tokio::test]
