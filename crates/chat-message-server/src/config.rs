@@ -14,8 +14,12 @@ use common_server::{
 use serde::{Deserialize, Serialize};
 
 /// What this server is called.
-pub const INFO: ServerInfo =
-    ServerInfo { name: "chat-message-server", version: env!("CARGO_PKG_VERSION"), env_prefix: "CHAT_" };
+pub const INFO: ServerInfo = ServerInfo {
+    name: "chat-message-server",
+    version: env!("CARGO_PKG_VERSION"),
+    env_prefix: "CHAT_",
+    git: option_env!("BUILD_GIT"),
+};
 
 /// Everything that can be configured.
 #[derive(Clone, Debug, Deserialize, Serialize)]

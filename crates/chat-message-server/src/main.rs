@@ -65,7 +65,7 @@ async fn run(config: &Config, logs: LogHandle) -> Result<ExitCode, Box<dyn Error
 
     let mut registry = Registry::default();
     serve(listener, config, &backends, &mut registry, &lifecycle)?;
-    Management::new(INFO, Readiness::new(&lifecycle), backends.health(), Arc::new(registry))
+    Management::new(INFO, Readiness::new(&lifecycle), backends.health(), registry)
         .loggers(logs)
         .serve(management, &lifecycle);
     if let Some(path) = &config.process.address_file {

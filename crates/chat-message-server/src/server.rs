@@ -42,7 +42,7 @@ impl Backends {
     pub fn health(&self) -> Health {
         let (storage, publisher) = (self.storage.clone(), self.publisher.clone());
         Health::default()
-            .component("storage", move || {
+            .component("db", move || {
                 let storage = storage.clone();
                 async move {
                     match storage.ping().await {

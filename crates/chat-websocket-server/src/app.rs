@@ -37,8 +37,12 @@ use crate::{
 };
 
 /// What this process is.
-pub const INFO: ServerInfo =
-    ServerInfo { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION"), env_prefix: "CHAT_" };
+pub const INFO: ServerInfo = ServerInfo {
+    name: env!("CARGO_PKG_NAME"),
+    version: env!("CARGO_PKG_VERSION"),
+    env_prefix: "CHAT_",
+    git: option_env!("BUILD_GIT"),
+};
 
 /// Less than the connections to storage that reads have by default: 12, for 4 of 16 are set aside for sending. With the
 /// admissions it is more than that; who comes too many waits for a connection. Replays get fewer, so that rooms with a
@@ -131,9 +135,10 @@ pub async fn start(config: Config, lifecycle: &Lifecycle, logs: LogHandle) -> Re
     registry.metrics().register(&mut instruments);
     let addresses = [("websocket", address(&websocket)), ("management", address(&management))];
     let chatrooms = ChatRooms { directory, registry }.into_router();
-    Management::new(INFO, readiness, health(Arc::clone(&storage), bus), Arc::new(instruments))
+    Management::new(INFO, readiness, health(Arc::clone(&storage), bus), instruments)
         .loggers(logs)
         .endpoint("chatrooms", chatrooms)
+        .link("chatrooms-channelId", "chatrooms/{channelId}")
         .serve(management, lifecycle);
 
     let slots = SlotLimits { total: config.limits.connections, per_address: config.limits.connections_per_address };

@@ -1,6 +1,6 @@
 //! Setting the logs up, and changing them at run time.
 
-use tracing::{Subscriber, subscriber::SetGlobalDefaultError};
+use tracing::{Subscriber, level_filters::LevelFilter, subscriber::SetGlobalDefaultError};
 use tracing_subscriber::{
     EnvFilter, Registry,
     filter::ParseError,
@@ -9,7 +9,16 @@ use tracing_subscriber::{
     reload::{self, Handle},
 };
 
-use crate::{LogConfig, line::LineLayer};
+use crate::{
+    Levels, LogConfig,
+    levels::{ROOT, check_name},
+    line::LineLayer,
+    targets::Targets,
+};
+
+/// Every event that was not seen before is compared with each directive.
+const MAX_DIRECTIVES: usize = 128;
+const MAX_FILTER_BYTES: usize = 8 * 1024;
 
 /// Sends the logs of the whole process to standard error, and panics too, as log lines.
 ///
@@ -34,14 +43,18 @@ where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     let (filter, handle) = reload::Layer::new(EnvFilter::try_new(&config.filter)?);
-    let subscriber = Registry::default().with(filter).with(LineLayer::new(config.format, writer));
-    Ok((subscriber, LogHandle { handle }))
+    let targets = Targets::default();
+    let lines = LineLayer::new(config.format, writer);
+    // Outermost, so that the targets of what the filter drops are known too.
+    let subscriber = Registry::default().with(filter).with(lines).with(targets.clone());
+    Ok((subscriber, LogHandle { handle, targets }))
 }
 
 /// Reads and changes the filter while the process runs.
 #[derive(Clone, Debug)]
 pub struct LogHandle {
     handle: Handle<EnvFilter, Registry>,
+    targets: Targets,
 }
 
 impl LogHandle {
@@ -56,10 +69,49 @@ impl LogHandle {
     /// Replaces the filter for everything logged from now on.
     ///
     /// # Errors
-    /// The text is no filter; the old one stays in force.
+    /// The text is no filter, or too long; the old one stays in force.
     pub fn set_filter(&self, filter: &str) -> Result<(), LogError> {
-        Ok(self.handle.reload(EnvFilter::try_new(filter)?)?)
+        Ok(self.handle.reload(checked(filter)?)?)
     }
+
+    /// The filter in force as a table of loggers.
+    ///
+    /// # Errors
+    /// The logs of this process are gone.
+    pub fn levels(&self) -> Result<Levels, LogError> {
+        Ok(Levels::of(&self.filter()?))
+    }
+
+    /// Gives one logger a level, or with `None` lets it take the level of the loggers around it.
+    ///
+    /// # Errors
+    /// No logger can have this name, [`ROOT`] was to lose its level, or the filter would be too long; nothing changes.
+    pub fn set_level(&self, logger: &str, level: Option<LevelFilter>) -> Result<(), LogError> {
+        check_name(logger)?;
+        if logger == ROOT && level.is_none() {
+            return Err(LogError::RootWithoutLevel);
+        }
+        let mut changed = Ok(());
+        // Read and written under one lock, so that of two changes at once none is lost.
+        self.handle.modify(|filter| {
+            let mut levels = Levels::of(&filter.to_string());
+            levels.set(logger, level);
+            changed = checked(&levels.to_string()).map(|new| *filter = new);
+        })?;
+        changed
+    }
+
+    /// The modules that the process has come across as it logged, with the modules around them.
+    pub fn targets(&self) -> Vec<&'static str> {
+        self.targets.list()
+    }
+}
+
+fn checked(filter: &str) -> Result<EnvFilter, LogError> {
+    if filter.split(',').count() > MAX_DIRECTIVES || filter.len() > MAX_FILTER_BYTES {
+        return Err(LogError::TooLong);
+    }
+    Ok(EnvFilter::try_new(filter)?)
 }
 
 /// Why the logs could not be set up or changed.
@@ -68,6 +120,15 @@ pub enum LogError {
     /// The filter cannot be read.
     #[error("log.filter: {0}; allowed: such as `info` or `info,some_module=debug`")]
     Filter(#[from] ParseError),
+    /// A filter that is set at run time has more directives, or is longer, than a running process takes.
+    #[error("a filter has at most {MAX_DIRECTIVES} directives and {MAX_FILTER_BYTES} bytes")]
+    TooLong,
+    /// No logger can have this name.
+    #[error("a logger is named by {ROOT} or by a module path such as `some_crate::some_module`")]
+    Name,
+    /// Something has to be in force where nothing else is said.
+    #[error("{ROOT} needs a level; OFF silences it")]
+    RootWithoutLevel,
     /// The process has its logs already.
     #[error("the logs are set up already")]
     Installed(#[from] SetGlobalDefaultError),

@@ -6,12 +6,14 @@
 
 mod address_file;
 pub mod config;
+mod disk_space;
 mod file_limit;
 mod health;
 pub mod http;
 mod info;
 mod lifecycle;
 mod management;
+mod metrics;
 mod problem;
 mod readiness;
 

@@ -7,6 +7,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Lifecycle;
 
+/// What holds readiness off while the process drains.
+pub(crate) const LIFECYCLE: &str = "lifecycle";
+
 /// Ready when every latch is, until the process drains. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Readiness {
@@ -34,12 +37,14 @@ impl Readiness {
 
     /// What holds readiness off, with its reason. Empty when ready.
     pub fn unready(&self) -> BTreeMap<&'static str, String> {
-        let held = |(name, reason): (&&'static str, &Option<String>)| Some((*name, reason.clone()?));
-        let mut unready: BTreeMap<_, _> = self.latches.lock().iter().filter_map(held).collect();
-        if self.draining.is_cancelled() {
-            unready.insert("lifecycle", "draining".to_owned());
-        }
-        unready
+        self.parts().into_iter().filter_map(|(name, reason)| Some((name, reason?))).collect()
+    }
+
+    /// Everything that has a say, with the reason if it holds readiness off.
+    pub(crate) fn parts(&self) -> BTreeMap<&'static str, Option<String>> {
+        let mut parts = self.latches.lock().clone();
+        parts.insert(LIFECYCLE, self.draining.is_cancelled().then(|| "draining".to_owned()));
+        parts
     }
 }
 

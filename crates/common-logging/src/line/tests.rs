@@ -4,10 +4,10 @@ use std::{
 };
 
 use serde_json::json;
-use tracing::{Subscriber, info, info_span, subscriber::with_default};
+use tracing::{Subscriber, debug, info, info_span, level_filters::LevelFilter, subscriber::with_default};
 
 use super::*;
-use crate::{LogConfig, LogHandle};
+use crate::{LogConfig, LogError, LogHandle, ROOT};
 
 /// Keeps what is written.
 #[derive(Clone, Default)]
@@ -112,6 +112,27 @@ fn the_filter_changes_while_running_and_a_broken_one_changes_nothing() {
     });
     let messages: Vec<_> = page.json().iter().map(|line| line["message"].clone()).collect();
     assert_eq!(messages, ["2", "3"]);
+}
+
+#[test]
+fn one_logger_changes_while_running_within_bounds() {
+    let (page, subscriber, handle) = logs(LogFormat::Json, "warn");
+    let (own, debug) = ("common_logging::line", Some(LevelFilter::DEBUG));
+    with_default(subscriber, || {
+        debug!("1");
+        handle.set_level(own, debug).unwrap();
+        debug!("2");
+        handle.set_level(own, None).unwrap();
+        debug!("3");
+        let refused = (0..200).find_map(|number| handle.set_level(&format!("m{number}"), debug).err());
+        assert!(matches!(refused, Some(LogError::TooLong)), "{refused:?}");
+        assert!(matches!(handle.set_level("a=b", debug), Err(LogError::Name)));
+        assert!(matches!(handle.set_level(ROOT, None), Err(LogError::RootWithoutLevel)));
+        assert!(matches!(handle.set_filter(&"a=info,".repeat(200)), Err(LogError::TooLong)));
+        handle.set_filter("off").unwrap();
+    });
+    let messages: Vec<_> = page.json().iter().map(|line| line["message"].clone()).collect();
+    assert_eq!(messages, ["2"]);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serializer};
 
 use super::*;
 
-const INFO: ServerInfo = ServerInfo { name: "test-server", version: "1.2.3", env_prefix: "APP_" };
+const INFO: ServerInfo = ServerInfo { name: "test-server", version: "1.2.3", env_prefix: "APP_", git: None };
 
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
