@@ -55,6 +55,7 @@ pub(crate) struct ReceivedClaims {
     pub(crate) sub: Option<String>,
     pub(crate) exp: Option<NumericDate>,
     pub(crate) nbf: Option<NumericDate>,
+    pub(crate) iat: Option<NumericDate>,
     pub(crate) iss: Option<String>,
     pub(crate) aud: Option<Audience>,
     pub(crate) preferred_username: Option<String>,
