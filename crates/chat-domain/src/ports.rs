@@ -271,9 +271,9 @@ pub trait UserRepository: Send + Sync {
     /// Sets a user's status, if the present one allows that.
     async fn change_status(&self, id: UserId, to: UserStatus, at: Timestamp) -> Result<User, CommandError>;
 
-    /// Makes all tokens of a user void that were issued before this moment, or before a later one of an earlier call:
-    /// what is void stays void.
-    async fn revoke_tokens(&self, id: UserId, before: Timestamp) -> Result<User, CommandError>;
+    /// Makes all tokens of a user void that were issued before this moment. Answers from when on they hold, which is later
+    /// if an earlier call said so: what is void stays void.
+    async fn revoke_tokens(&self, id: UserId, before: Timestamp) -> Result<Timestamp, CommandError>;
 }
 
 /// What decides whether a session of a user may be here.

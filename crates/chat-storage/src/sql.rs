@@ -82,11 +82,9 @@ pub(crate) const UPDATE_PROFILE: &str = concat!(
 pub(crate) const SET_STATUS: &str = "UPDATE users SET status = $2, updated_at = $3 WHERE id = $1";
 
 /// Never moves the moment back.
-pub(crate) const REVOKE_TOKENS: &str = concat!(
-    "UPDATE users SET tokens_valid_from = CASE WHEN tokens_valid_from > $2 THEN tokens_valid_from ELSE $2 END \
-     WHERE id = $1 RETURNING ",
-    user_columns!()
-);
+pub(crate) const REVOKE_TOKENS: &str = "UPDATE users \
+     SET tokens_valid_from = CASE WHEN tokens_valid_from > $2 THEN tokens_valid_from ELSE $2 END \
+     WHERE id = $1 RETURNING tokens_valid_from";
 
 pub(crate) const CHANNEL_VIEW: &str =
     concat!("SELECT ", view_columns!(), " FROM channels c", view_joins!(), " WHERE c.id = $2");

@@ -193,7 +193,7 @@ impl UserRepository for SqliteStorage {
         Ok(bounded("change_status", self.limit, change).await??)
     }
 
-    async fn revoke_tokens(&self, id: UserId, before: Timestamp) -> Result<User, CommandError> {
+    async fn revoke_tokens(&self, id: UserId, before: Timestamp) -> Result<Timestamp, CommandError> {
         let revoke = with_retries(|| users::revoke_tokens(&self.writer, id, before));
         Ok(bounded("revoke_tokens", self.limit, revoke).await??)
     }

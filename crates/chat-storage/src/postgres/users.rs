@@ -81,10 +81,10 @@ pub(super) async fn revoke_tokens(
     pool: &PgPool,
     id: UserId,
     before: Timestamp,
-) -> Result<Result<User, Refusal>, sqlx::Error> {
-    let revoke = sqlx::query_as(sql::REVOKE_TOKENS).bind(id.as_uuid()).bind(before.as_millis());
-    let row: Option<UserRow> = revoke.fetch_optional(pool).await?;
-    row.map(UserRow::read).transpose().map(|user| user.ok_or(Refusal::UserNotFound(id)))
+) -> Result<Result<Timestamp, Refusal>, sqlx::Error> {
+    let revoke = sqlx::query_scalar(sql::REVOKE_TOKENS).bind(id.as_uuid()).bind(before.as_millis());
+    let valid_from: Option<i64> = revoke.fetch_optional(pool).await?;
+    Ok(valid_from.map(Timestamp::from_millis).ok_or(Refusal::UserNotFound(id)))
 }
 
 async fn find(pool: &PgPool, id: UserId) -> Result<Option<UserRow>, sqlx::Error> {

@@ -100,12 +100,12 @@ pub(super) async fn revoke_tokens(
     writer: &Writer,
     id: UserId,
     before: Timestamp,
-) -> Result<Result<User, Refusal>, sqlx::Error> {
+) -> Result<Result<Timestamp, Refusal>, sqlx::Error> {
     let mut transaction = writer.begin().await?;
-    let revoke = sqlx::query_as(sql::REVOKE_TOKENS).bind(id.as_uuid()).bind(before.as_millis());
-    let row: Option<UserRow> = revoke.fetch_optional(&mut *transaction).await?;
+    let revoke = sqlx::query_scalar(sql::REVOKE_TOKENS).bind(id.as_uuid()).bind(before.as_millis());
+    let valid_from: Option<i64> = revoke.fetch_optional(&mut *transaction).await?;
     transaction.commit().await?;
-    row.map(UserRow::read).transpose().map(|user| user.ok_or(Refusal::UserNotFound(id)))
+    Ok(valid_from.map(Timestamp::from_millis).ok_or(Refusal::UserNotFound(id)))
 }
 
 async fn find(pool: &SqlitePool, id: UserId) -> Result<Option<UserRow>, sqlx::Error> {
