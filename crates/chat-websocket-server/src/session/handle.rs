@@ -1,6 +1,6 @@
 use std::{collections::HashSet, sync::Arc};
 
-use chat_domain::{ChannelId, UserId};
+use chat_domain::{ChannelId, Timestamp, UserId, user::is_void};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
@@ -24,6 +24,8 @@ pub struct SessionHandle {
     pub user_id: UserId,
     /// What waits to be sent.
     pub outbox: Outbox,
+    /// When the token was issued that it goes by; `None` if nobody knows.
+    token_issued_at: Mutex<Option<Timestamp>>,
     /// The replays that it waits for.
     pub(crate) replays: Replays,
     /// The channels that it has open, or is opening.
@@ -33,10 +35,21 @@ pub struct SessionHandle {
 }
 
 impl SessionHandle {
-    /// A session without channels.
+    /// A session without channels, and with a token of unknown age.
     pub fn new(id: Uuid, user_id: UserId, outbox: Outbox) -> Self {
         let leaves = Arc::new(Semaphore::new(LEAVES));
-        Self { id, user_id, outbox, replays: Replays::default(), channels: Mutex::default(), leaves }
+        let (token_issued_at, channels) = (Mutex::default(), Mutex::default());
+        Self { id, user_id, outbox, token_issued_at, replays: Replays::default(), channels, leaves }
+    }
+
+    /// Takes note of the token that the session goes by from now on.
+    pub fn set_token_issued_at(&self, issued_at: Option<Timestamp>) {
+        *self.token_issued_at.lock() = issued_at;
+    }
+
+    /// Does it go by a token that is void?
+    pub fn has_void_token(&self, tokens_valid_from: Option<Timestamp>) -> bool {
+        is_void(*self.token_issued_at.lock(), tokens_valid_from)
     }
 
     /// Takes note that the session opens a channel. False if it may not have another one.
