@@ -29,6 +29,7 @@ mod membership;
 mod redis_away;
 mod reset;
 mod return_of_many;
+mod revoked;
 mod rolling_restart;
 mod rooms_apart;
 mod seam;
