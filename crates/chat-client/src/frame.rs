@@ -66,7 +66,9 @@ impl Incoming {
             "UNSUBSCRIBED" => Self::Unsubscribed(fields(&frame)?),
             "ERROR" => Self::Error(fields(&frame)?),
             "RECONNECT" => Self::Reconnect(fields(&frame)?),
-            "CHANNEL_ADDED" | "CHANNEL_REMOVED" | "USER_STATUS_CHANGED" => Self::UserSignal(fields(&frame)?),
+            "CHANNEL_ADDED" | "CHANNEL_REMOVED" | "USER_STATUS_CHANGED" | "TOKENS_REVOKED" => {
+                Self::UserSignal(fields(&frame)?)
+            }
             _ => {
                 drop(kind);
                 event(frame)
@@ -184,6 +186,16 @@ mod tests {
         let text = r#"{"new":1,"seq":3,"type":"POLL_OPENED","channelId":"018f4e7a-0000-7000-8000-000000000002"}"#;
         let Incoming::Event(event) = parse(text).unwrap() else { panic!("an event") };
         assert_eq!((event.seq, event.event_type, &event.body[..]), (3, None, text.as_bytes()));
+    }
+
+    #[test]
+    fn that_tokens_were_revoked_is_a_signal_to_the_user() {
+        let text = r#"{"type":"TOKENS_REVOKED","userId":"018f4e7a-0000-7000-8000-000000000002",
+            "before":"2026-11-22T09:00:00.123Z"}"#;
+        let Incoming::UserSignal(UserSignal::TokensRevoked { before, .. }) = parse(text).unwrap() else {
+            panic!("a signal")
+        };
+        assert_eq!(before, Timestamp::from_millis(1_795_338_000_123));
     }
 
     #[test]

@@ -255,9 +255,9 @@ pub trait UserRepository: Send + Sync {
     /// One user.
     async fn user(&self, id: UserId) -> Result<Option<User>, StorageError>;
 
-    /// The status of those of these users that are not ACTIVE, in one query; unknown users are left out. Never from a
-    /// replica.
-    async fn restricted(&self, users: &[UserId]) -> Result<Vec<(UserId, UserStatus)>, StorageError>;
+    /// Those of these users that are not ACTIVE or had tokens revoked, in one query; unknown users are left out. Never
+    /// from a replica.
+    async fn restricted(&self, users: &[UserId]) -> Result<Vec<Standing>, StorageError>;
 
     /// Changes what is `Some`. An empty e-mail address is taken away.
     async fn update_profile(
@@ -270,6 +270,21 @@ pub trait UserRepository: Send + Sync {
 
     /// Sets a user's status, if the present one allows that.
     async fn change_status(&self, id: UserId, to: UserStatus, at: Timestamp) -> Result<User, CommandError>;
+
+    /// Makes all tokens of a user void that were issued before this moment. Answers from when on they hold, which is later
+    /// if an earlier call said so: what is void stays void.
+    async fn revoke_tokens(&self, id: UserId, before: Timestamp) -> Result<Timestamp, CommandError>;
+}
+
+/// What decides whether a session of a user may be here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The user.
+    pub user_id: UserId,
+    /// What it may do.
+    pub status: UserStatus,
+    /// [`User::tokens_valid_from`].
+    pub tokens_valid_from: Option<Timestamp>,
 }
 
 /// A store could not do what it was asked, and no rule is the reason.

@@ -13,6 +13,8 @@ pub struct User {
     pub email: Option<String>,
     /// What the user may do.
     pub status: UserStatus,
+    /// Tokens that were issued before this moment are void; `None` if none were ever revoked. See [`is_void`].
+    pub tokens_valid_from: Option<Timestamp>,
     /// First authenticated request.
     pub created_at: Timestamp,
     /// Last change of the profile or the status.
@@ -32,6 +34,16 @@ impl User {
         self.updated_at = at;
         Ok(())
     }
+}
+
+/// Is a token void that was issued at this moment, for a user whose tokens are valid from that moment on?
+///
+/// Issuers round the moment down, mostly to whole seconds, and so it is compared: a token of the second in which others
+/// were revoked is void even if it was made after them, since it may have been made before. Of a token that does not say
+/// when it was issued nobody knows, so any revocation makes it void.
+pub fn is_void(issued_at: Option<Timestamp>, tokens_valid_from: Option<Timestamp>) -> bool {
+    // `None` comes before every moment.
+    issued_at < tokens_valid_from
 }
 
 /// Checks a user name from a profile change.
@@ -119,7 +131,15 @@ mod tests {
 
     fn user(status: UserStatus) -> User {
         let at = Timestamp::from_millis(1);
-        User { id: UserId::new(at), username: "alice".into(), email: None, status, created_at: at, updated_at: at }
+        User {
+            id: UserId::new(at),
+            username: "alice".into(),
+            email: None,
+            status,
+            tokens_valid_from: None,
+            created_at: at,
+            updated_at: at,
+        }
     }
 
     #[test]
@@ -152,6 +172,25 @@ mod tests {
         }
         assert!(!UserStatus::Banned.may_read());
         assert!(UserStatus::Suspended.may_read() && !UserStatus::Suspended.may_write());
+    }
+
+    #[test]
+    fn tokens_are_void_from_before_the_revocation_and_of_its_second() {
+        let at = |millis| Some(Timestamp::from_millis(millis));
+        for (issued_at, valid_from, void) in [
+            (at(41_000), at(42_500), true),
+            (at(42_000), at(42_500), true),
+            (at(42_499), at(42_500), true),
+            (at(42_500), at(42_500), false),
+            (at(43_000), at(42_500), false),
+            (at(42_000), at(42_000), false),
+            (None, at(42_500), true),
+            (None, at(-1), true),
+            (None, None, false),
+            (at(0), None, false),
+        ] {
+            assert_eq!(is_void(issued_at, valid_from), void, "{issued_at:?} {valid_from:?}");
+        }
     }
 
     #[test]

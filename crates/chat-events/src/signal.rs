@@ -1,7 +1,7 @@
 //! Signals to one user, on [`Topic::User`](crate::Topic::User). They have no `seq`: what they announce can be asked for
 //! again over HTTP.
 
-use chat_domain::{ChannelId, UserId, UserStatus};
+use chat_domain::{ChannelId, Timestamp, UserId, UserStatus};
 use serde::{Deserialize, Serialize};
 
 /// Something that concerns one user.
@@ -29,6 +29,13 @@ pub enum UserSignal {
         /// The new status.
         status: UserStatus,
     },
+    /// Tokens of the user are void: the sessions that were signed in with one have to end.
+    TokensRevoked {
+        /// The user.
+        user_id: UserId,
+        /// Tokens that were issued before this moment are.
+        before: Timestamp,
+    },
 }
 
 impl UserSignal {
@@ -37,7 +44,8 @@ impl UserSignal {
         match self {
             Self::ChannelAdded { user_id, .. }
             | Self::ChannelRemoved { user_id, .. }
-            | Self::UserStatusChanged { user_id, .. } => *user_id,
+            | Self::UserStatusChanged { user_id, .. }
+            | Self::TokensRevoked { user_id, .. } => *user_id,
         }
     }
 
@@ -59,6 +67,7 @@ mod tests {
             UserSignal::ChannelAdded { user_id, channel_id },
             UserSignal::ChannelRemoved { user_id, channel_id },
             UserSignal::UserStatusChanged { user_id, status: UserStatus::Banned },
+            UserSignal::TokensRevoked { user_id, before: Timestamp::from_millis(1_795_338_000_123) },
         ];
         let payloads: Vec<_> =
             signals.iter().map(|signal| String::from_utf8(signal.to_json().to_vec()).unwrap()).collect();

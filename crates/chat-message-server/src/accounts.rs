@@ -10,7 +10,10 @@ use chat_domain::{
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// How old a status may be. What is sent or changed in a channel is checked in its transaction anyway.
+/// How old may be what is known of a user, counted from when storage was asked: so long after a ban or a revocation of
+/// tokens a request may pass that another server should have refused. What is sent or changed in a channel is checked
+/// against the status in its transaction anyway; void tokens are refused here only. Servers hear no user's topic, and one
+/// look a second at a row by its key, for those users alone who ask something, costs less than to hear of every user.
 const TTL: Duration = Duration::from_secs(1);
 /// Users remembered. When more come within a TTL, they are looked up each time.
 const CAPACITY: usize = 16_384;
@@ -37,10 +40,11 @@ impl Accounts {
         if let Some(user) = self.recent(id) {
             return Ok(user);
         }
+        let asked_at = Instant::now();
         let fallback = id.to_string();
         let name = proposed_name.filter(|name| check_username(name).is_ok()).unwrap_or(&fallback);
         let user = Arc::new(self.storage.ensure_user(id, name, self.clock.now()).await?);
-        self.remember(user.clone());
+        self.remember(user.clone(), asked_at + TTL);
         Ok(user)
     }
 
@@ -55,14 +59,14 @@ impl Accounts {
         (account.fresh_until > Instant::now()).then(|| account.user.clone())
     }
 
-    fn remember(&self, user: Arc<User>) {
+    fn remember(&self, user: Arc<User>, fresh_until: Instant) {
         let now = Instant::now();
         let mut recent = self.recent.lock();
         if recent.len() >= CAPACITY {
             recent.retain(|_, account| account.fresh_until > now);
         }
         if recent.len() < CAPACITY {
-            recent.insert(user.id, Account { user, fresh_until: now + TTL });
+            recent.insert(user.id, Account { user, fresh_until });
         }
     }
 }

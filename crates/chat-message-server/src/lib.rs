@@ -21,6 +21,7 @@ mod limits;
 mod metrics;
 mod openapi;
 mod outbox;
+mod revocation;
 mod routes;
 mod schema;
 mod server;

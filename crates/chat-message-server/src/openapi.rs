@@ -76,7 +76,7 @@ fn add_common_answers(operation: &mut Operation) {
         add("415", "`UNSUPPORTED_MEDIA_TYPE`");
     }
     add("400", "`INVALID_PARAMETER`, `INVALID_CURSOR`");
-    add("401", "`TOKEN_MISSING`, `TOKEN_INVALID`, `TOKEN_EXPIRED`, `TOKEN_NOT_YET_VALID`");
+    add("401", "`TOKEN_MISSING`, `TOKEN_INVALID`, `TOKEN_EXPIRED`, `TOKEN_NOT_YET_VALID`, `TOKEN_REVOKED`");
     add("403", "`USER_NOT_ACTIVE`, `FORBIDDEN`");
     add("429", "`RATE_LIMITED`");
     add("500", "`INTERNAL`");

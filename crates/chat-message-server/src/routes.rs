@@ -33,7 +33,9 @@ pub(crate) fn api() -> (Router<Arc<App>>, OpenApi) {
         // Users
         .routes(routes!(users::me::me, users::change_me::change_me))
         .routes(routes!(users::get::get))
+        .routes(routes!(users::revoke_my_tokens::revoke_my_tokens))
         .routes(routes!(admin::change_user::change_user))
+        .routes(routes!(admin::revoke_tokens::revoke_tokens))
         .split_for_parts();
     (router, openapi::complete(document))
 }

@@ -13,7 +13,7 @@ use chat_domain::{
     ports::{
         Access, Appended, ChannelCursor, ChannelLog, ChannelRepository, ChannelScope, ChannelSummary, ChannelView,
         CommandError, Created, Head, HistoryAnchor, HistoryPage, LoggedEvent, MemberView, MessageRepository,
-        NewChannel, Storage, StorageError, UserRepository,
+        NewChannel, Standing, Storage, StorageError, UserRepository,
     },
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -227,7 +227,7 @@ impl UserRepository for PostgresStorage {
         bounded("user", self.limit, users::user(&self.primary, id)).await
     }
 
-    async fn restricted(&self, users: &[UserId]) -> Result<Vec<(UserId, UserStatus)>, StorageError> {
+    async fn restricted(&self, users: &[UserId]) -> Result<Vec<Standing>, StorageError> {
         bounded("restricted", self.limit, users::restricted(&self.primary, users)).await
     }
 
@@ -244,6 +244,11 @@ impl UserRepository for PostgresStorage {
     async fn change_status(&self, id: UserId, to: UserStatus, at: Timestamp) -> Result<User, CommandError> {
         let change = with_retries(|| users::change_status(&self.primary, id, to, at));
         Ok(bounded("change_status", self.limit, change).await??)
+    }
+
+    async fn revoke_tokens(&self, id: UserId, before: Timestamp) -> Result<Timestamp, CommandError> {
+        let revoke = with_retries(|| users::revoke_tokens(&self.primary, id, before));
+        Ok(bounded("revoke_tokens", self.limit, revoke).await??)
     }
 }
 

@@ -3,9 +3,8 @@
 use bytes::Bytes;
 use chat_domain::{
     Channel, ChannelDetails, ChannelId, ClientMessageId, Member, Message, MessageContent, Timestamp, User, UserId,
-    UserStatus,
     named::UnknownName,
-    ports::{Access, ChannelCursor, ChannelSummary, ChannelView, Head, LoggedEvent, MemberView},
+    ports::{Access, ChannelCursor, ChannelSummary, ChannelView, Head, LoggedEvent, MemberView, Standing},
 };
 use sqlx::FromRow;
 use uuid::Uuid;
@@ -21,6 +20,7 @@ pub(crate) struct UserRow {
     username: String,
     email: Option<String>,
     status: String,
+    tokens_valid_from: Option<i64>,
     created_at: i64,
     updated_at: i64,
     pub(crate) last_active_at: i64,
@@ -33,22 +33,28 @@ impl UserRow {
             username: self.username,
             email: self.email,
             status: named(&self.status)?,
+            tokens_valid_from: self.tokens_valid_from.map(Timestamp::from_millis),
             created_at: Timestamp::from_millis(self.created_at),
             updated_at: Timestamp::from_millis(self.updated_at),
         })
     }
 }
 
-/// A user's status.
+/// What decides whether sessions of a user may be here.
 #[derive(Debug, FromRow)]
-pub(crate) struct StatusRow {
+pub(crate) struct StandingRow {
     id: Uuid,
     status: String,
+    tokens_valid_from: Option<i64>,
 }
 
-impl StatusRow {
-    pub(crate) fn read(self) -> Read<(UserId, UserStatus)> {
-        Ok((self.id.into(), named(&self.status)?))
+impl StandingRow {
+    pub(crate) fn read(self) -> Read<Standing> {
+        Ok(Standing {
+            user_id: self.id.into(),
+            status: named(&self.status)?,
+            tokens_valid_from: self.tokens_valid_from.map(Timestamp::from_millis),
+        })
     }
 }
 
@@ -172,6 +178,7 @@ pub(crate) struct ChannelViewRow {
     peer_username: Option<String>,
     peer_email: Option<String>,
     peer_status: Option<String>,
+    peer_tokens_valid_from: Option<i64>,
     peer_created_at: Option<i64>,
     peer_updated_at: Option<i64>,
 }
@@ -204,6 +211,7 @@ impl ChannelViewRow {
             username: present(self.peer_username.take())?,
             email: self.peer_email.take(),
             status: present(self.peer_status.take())?,
+            tokens_valid_from: self.peer_tokens_valid_from,
             created_at: present(self.peer_created_at)?,
             updated_at,
             last_active_at: updated_at,

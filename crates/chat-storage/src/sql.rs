@@ -3,7 +3,7 @@
 /// Columns of [`crate::rows::UserRow`].
 macro_rules! user_columns {
     () => {
-        "id, username, email, status, created_at, updated_at, last_active_at"
+        "id, username, email, status, tokens_valid_from, created_at, updated_at, last_active_at"
     };
 }
 
@@ -30,7 +30,7 @@ macro_rules! view_columns {
          me.user_id AS my_user_id, me.role AS my_role, me.joined_at AS my_joined_at, \
          me.last_read_seq AS my_last_read_seq, me.last_read_count AS my_last_read_count, \
          peer.id AS peer_id, peer.username AS peer_username, peer.email AS peer_email, peer.status AS peer_status, \
-         peer.created_at AS peer_created_at, peer.updated_at AS peer_updated_at"
+         peer.tokens_valid_from AS peer_tokens_valid_from, peer.created_at AS peer_created_at, peer.updated_at AS peer_updated_at"
     };
 }
 macro_rules! view_joins {
@@ -80,6 +80,11 @@ pub(crate) const UPDATE_PROFILE: &str = concat!(
 );
 
 pub(crate) const SET_STATUS: &str = "UPDATE users SET status = $2, updated_at = $3 WHERE id = $1";
+
+/// Never moves the moment back.
+pub(crate) const REVOKE_TOKENS: &str = "UPDATE users \
+     SET tokens_valid_from = CASE WHEN tokens_valid_from > $2 THEN tokens_valid_from ELSE $2 END \
+     WHERE id = $1 RETURNING tokens_valid_from";
 
 pub(crate) const CHANNEL_VIEW: &str =
     concat!("SELECT ", view_columns!(), " FROM channels c", view_joins!(), " WHERE c.id = $2");

@@ -5,7 +5,7 @@ mod users;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use chat_domain::{ChannelId, UserId, ports::Head};
+use chat_domain::{ChannelId, Timestamp, UserId, ports::Head};
 use chat_events::{
     Topic, UserSignal,
     bus::{Delivery, Interest, Interruption},
@@ -164,9 +164,8 @@ impl Directory {
             warn!(user.id = %user_id, "signal to a user skipped: it does not decode");
             return;
         };
-        let forbidden = matches!(signal, UserSignal::UserStatusChanged { status, .. } if !status.may_read());
         if let Some(user) = self.users.get(&user_id) {
-            user.tell(&frame, forbidden);
+            user.tell(&signal, &frame);
         }
     }
 }
@@ -225,9 +224,9 @@ impl Hub {
         }
     }
 
-    /// Storage was asked at this moment, and the user may be here.
-    pub fn confirm_user(&self, user_id: UserId, read_at: Instant) {
-        self.directory.confirm_user(user_id, read_at);
+    /// Storage was asked at this moment, and the user may be here with tokens that are valid.
+    pub fn confirm_user(&self, user_id: UserId, tokens_valid_from: Option<Timestamp>, read_at: Instant) {
+        self.directory.confirm_user(user_id, tokens_valid_from, read_at);
     }
 
     fn remove_session(&self, session: &Arc<SessionHandle>) {

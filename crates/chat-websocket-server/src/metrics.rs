@@ -44,6 +44,8 @@ pub struct Metrics {
     pub users_compared: Counter,
     /// Users who were sent away because of such a comparison: the signal that would have done it was lost.
     pub bans_found: Counter,
+    /// Users of whom sessions were ended because of such a comparison, with tokens that were revoked unheard.
+    pub revocations_found: Counter,
     /// Replays read from the log for sessions that came back.
     pub replays: Counter,
     /// Sessions that are being replayed to.
@@ -107,6 +109,11 @@ impl Metrics {
             self.users_compared.clone(),
         );
         registry.register("bans_found", "Users sent away whose ban the bus did not bring", self.bans_found.clone());
+        registry.register(
+            "revocations_found",
+            "Users whose sessions had revoked tokens that the bus did not tell of",
+            self.revocations_found.clone(),
+        );
         registry.register("replays", "Replays read from the log", self.replays.clone());
         registry.register("replaying", "Sessions that are being replayed to", self.replaying.clone());
         registry.register("page_reads", "Pages read from the log for replays", self.page_reads.clone());

@@ -1,12 +1,15 @@
-//! Compares the users who are here with storage, so that who may not listen any more is sent away although the signal that
-//! says so was lost. A status is no event of a channel, so no log tells of it.
+//! Compares the users who are here with storage, so that who may not listen any more, or goes by a token that was revoked,
+//! is sent away although the signal that says so was lost. These are no events of a channel, so no log tells of them.
 //!
 //! Within 5 seconds, or one while the bus is known to be away. An answer that does not come is no reason to send anybody
 //! away: the next pass is the retry. Users whom storage does not know stay, as they were let in.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use chat_domain::{UserId, ports::Storage};
+use chat_domain::{
+    UserId,
+    ports::{Standing, Storage},
+};
 use futures_util::StreamExt;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -56,15 +59,17 @@ async fn compare(users: &[UserId], directory: &Directory, storage: &dyn Storage,
         }
     };
     metrics.users_compared.inc_by(users.len() as u64);
-    let mut forbidden = HashSet::new();
-    for (user_id, status) in restricted.into_iter().filter(|(_, status)| !status.may_read()) {
-        forbidden.insert(user_id);
-        if directory.send_away(user_id, status, began) {
-            metrics.bans_found.inc();
-            info!(user.id = %user_id, user.status = status.as_str(), "user sent away: the signal was not heard");
+    let restricted: HashMap<_, _> = restricted.into_iter().map(|standing| (standing.user_id, standing)).collect();
+    for &user_id in users {
+        let standing = restricted.get(&user_id);
+        if let Some(Standing { status, .. }) = standing.filter(|standing| !standing.status.may_read()) {
+            if directory.send_away(user_id, *status, began) {
+                metrics.bans_found.inc();
+                info!(user.id = %user_id, user.status = status.as_str(), "user sent away: the signal was not heard");
+            }
+        } else if directory.confirm_user(user_id, standing.and_then(|standing| standing.tokens_valid_from), began) {
+            metrics.revocations_found.inc();
+            info!(user.id = %user_id, "sessions with revoked tokens ended: the signal was not heard");
         }
-    }
-    for user_id in users.iter().filter(|user_id| !forbidden.contains(user_id)) {
-        directory.confirm_user(*user_id, began);
     }
 }

@@ -15,8 +15,9 @@ pub struct Claims {
     /// When the token begins, in seconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nbf: Option<i64>,
-    /// When the token was made, in seconds since 1970.
-    pub iat: i64,
+    /// When the token was made, in seconds since 1970. Without it, any revocation makes the token void.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub iat: Option<i64>,
     /// Who made the token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub iss: Option<String>,
@@ -39,7 +40,7 @@ impl Claims {
             sub: user_id,
             exp: now.as_secs().saturating_add(ttl_secs),
             nbf: None,
-            iat: now.as_secs(),
+            iat: Some(now.as_secs()),
             iss: None,
             aud: None,
             preferred_username: None,
@@ -55,6 +56,7 @@ pub(crate) struct ReceivedClaims {
     pub(crate) sub: Option<String>,
     pub(crate) exp: Option<NumericDate>,
     pub(crate) nbf: Option<NumericDate>,
+    pub(crate) iat: Option<NumericDate>,
     pub(crate) iss: Option<String>,
     pub(crate) aud: Option<Audience>,
     pub(crate) preferred_username: Option<String>,

@@ -18,6 +18,8 @@ pub struct Principal {
     pub roles: Vec<Role>,
     /// The claim `authorities`, as it is.
     pub authorities: Vec<String>,
+    /// The claim `iat`, if the token has one. A token may have been revoked since: the verifier does not know.
+    pub issued_at: Option<UnixTime>,
     /// The claim `exp`. A long connection ends or renews its token before this moment.
     pub expires_at: UnixTime,
 }

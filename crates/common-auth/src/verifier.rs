@@ -5,7 +5,10 @@ use std::time::Duration;
 use jsonwebtoken::{DecodingKey, Validation, errors::ErrorKind};
 use uuid::Uuid;
 
-use crate::{AuthConfig, AuthConfigError, Principal, UnixTime, claims::ReceivedClaims};
+use crate::{
+    AuthConfig, AuthConfigError, Principal, UnixTime,
+    claims::{NumericDate, ReceivedClaims},
+};
 
 #[cfg(test)]
 mod tests;
@@ -71,7 +74,9 @@ impl TokenVerifier {
         if now.as_millis() >= expires_at.as_millis().saturating_add(leeway) {
             return Err(TokenError::Expired);
         }
-        if claims.nbf.is_some_and(|begin| now.as_millis().saturating_add(leeway) < begin.time().as_millis()) {
+        // A token that claims to be made later than now would outlive a revocation that comes in between.
+        let latest = now.as_millis().saturating_add(leeway);
+        if [claims.nbf, claims.iat].into_iter().flatten().any(|begin| latest < begin.time().as_millis()) {
             return Err(TokenError::NotYetValid);
         }
         Ok(expires_at)
@@ -107,6 +112,7 @@ fn principal(claims: ReceivedClaims, expires_at: UnixTime) -> Result<Principal, 
         username: claims.preferred_username,
         roles: claims.roles.iter().filter_map(|name| name.parse().ok()).collect(),
         authorities: claims.authorities,
+        issued_at: claims.iat.map(NumericDate::time),
         expires_at,
     })
 }
@@ -138,9 +144,12 @@ pub enum TokenError {
     /// `exp` has passed.
     #[error("the token has expired")]
     Expired,
-    /// `nbf` is still to come.
+    /// `nbf` or `iat` is still to come.
     #[error("the token is not valid yet")]
     NotYetValid,
+    /// Its user's tokens of that time were revoked. Who asks storage finds that out, not the verifier.
+    #[error("the token was revoked")]
+    Revoked,
     /// `iss` is not the configured issuer.
     #[error("the token comes from another issuer")]
     WrongIssuer,
@@ -156,6 +165,7 @@ impl TokenError {
             Self::Missing => "TOKEN_MISSING",
             Self::Expired => "TOKEN_EXPIRED",
             Self::NotYetValid => "TOKEN_NOT_YET_VALID",
+            Self::Revoked => "TOKEN_REVOKED",
             Self::TooLong
             | Self::Malformed
             | Self::WrongAlgorithm

@@ -17,8 +17,15 @@ fn world(channel_type: ChannelType) -> World {
     let details = ChannelDetails { name: Some("room".into()), description: None };
     let channel = Channel::new(ChannelId::new(AT), channel_type, details, owner, AT);
     let member = Member::new(&channel, owner, MemberRole::Owner, AT);
-    let user =
-        |id| User { id, username: "u".into(), email: None, status: UserStatus::Active, created_at: AT, updated_at: AT };
+    let user = |id| User {
+        id,
+        username: "u".into(),
+        email: None,
+        status: UserStatus::Active,
+        tokens_valid_from: None,
+        created_at: AT,
+        updated_at: AT,
+    };
     let channel_id = channel.id;
     let ledger = Ledger::new([channel], [member], [user(owner), user(stranger)], [], []);
     World { ledger, channel_id, owner, stranger }

@@ -6,7 +6,7 @@ use axum::{
     extract::FromRequestParts,
     http::{HeaderMap, header, request::Parts},
 };
-use chat_domain::{Actor, Refusal, User, UserId};
+use chat_domain::{Actor, Refusal, Timestamp, User, UserId, user::is_void};
 use common_auth::{Principal, Role, TokenError, UnixTime};
 use common_logging::TraceId;
 
@@ -22,6 +22,8 @@ pub(crate) struct Caller {
     pub(crate) speaks_for_platform: bool,
     /// The trace of its request.
     pub(crate) trace_id: Option<TraceId>,
+    /// When its token was issued, if that is known and the token is its own.
+    pub(crate) token_issued_at: Option<Timestamp>,
     admin: bool,
 }
 
@@ -59,28 +61,30 @@ impl FromRequestParts<Arc<App>> for Caller {
         tracing::Span::current().record("user.id", tracing::field::display(user_id));
         app.limits.check(user_id).map_err(ApiError::RateLimited)?;
 
-        let mut user = reader(app, principal_id, principal.username.as_deref()).await?;
+        let issued_at = principal.issued_at.map(|at| Timestamp::from_millis(at.as_millis()));
+        let mut user = app.accounts.user(principal_id, principal.username.as_deref()).await?;
+        if is_void(issued_at, user.tokens_valid_from) {
+            return Err(TokenError::Revoked.into());
+        }
+        must_read(&user)?;
         if let Some(id) = acts_for {
-            user = reader(app, id, None).await?;
+            user = app.accounts.user(id, None).await?;
+            must_read(&user)?;
         }
         let admin = principal.has_role(Role::Admin);
         Ok(Self {
             user,
             speaks_for_platform: admin || principal.has_role(Role::Service),
             trace_id: parts.extensions.get::<TraceId>().cloned(),
+            token_issued_at: issued_at.filter(|_| acts_for.is_none()),
             // Whose name is borrowed lends no more than its own rights.
             admin: admin && acts_for.is_none(),
         })
     }
 }
 
-/// The user, if it may read at least.
-async fn reader(app: &App, id: UserId, proposed_name: Option<&str>) -> Result<Arc<User>, ApiError> {
-    let user = app.accounts.user(id, proposed_name).await?;
-    if !user.status.may_read() {
-        return Err(Refusal::UserNotActive(user.status).into());
-    }
-    Ok(user)
+fn must_read(user: &User) -> Result<(), Refusal> {
+    if user.status.may_read() { Ok(()) } else { Err(Refusal::UserNotActive(user.status)) }
 }
 
 fn bearer(headers: &HeaderMap) -> Result<&str, TokenError> {

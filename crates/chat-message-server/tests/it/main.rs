@@ -12,5 +12,6 @@ mod members;
 mod messages;
 mod overload;
 mod public;
+mod revocation;
 mod users;
 mod world;

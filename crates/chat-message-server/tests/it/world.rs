@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use chat_domain::{ChannelId, SystemClock, UserId};
+use chat_domain::{ChannelId, SystemClock, UserId, ports::Storage};
 use chat_events::{
     Topic,
     bus::{
@@ -176,15 +176,20 @@ impl World {
 
     /// The ids of all messages of a channel, read past the server, which may have ended.
     pub(crate) async fn logged(&self, channel: ChannelId) -> BTreeSet<String> {
-        let url = match &self.place {
-            Place::Database(database) => database.url(),
-            Place::File { .. } => self.database_url.clone(),
-        };
-        let storage = chat_storage::open(&DatabaseConfig { url: url.into(), ..Default::default() }).await.unwrap();
+        let storage = self.storage_of_another_server().await;
         let events = storage.replay(channel, 0, u32::MAX).await.unwrap();
         storage.close().await;
         let id = |body: &Bytes| serde_json::from_slice::<Value>(body).unwrap()["messageId"].as_str().map(str::to_owned);
         events.iter().filter_map(|event| id(&event.body)).collect()
+    }
+
+    /// The store as another server has it open, without a network between that can be broken.
+    pub(crate) async fn storage_of_another_server(&self) -> Arc<dyn Storage> {
+        let url = match &self.place {
+            Place::Database(database) => database.url(),
+            Place::File { .. } => self.database_url.clone(),
+        };
+        chat_storage::open(&DatabaseConfig { url: url.into(), ..Default::default() }).await.unwrap()
     }
 
     /// All metrics as text.

@@ -1,12 +1,12 @@
 //! Users.
 
-use chat_domain::{Refusal, Timestamp, User, UserId, UserStatus};
+use chat_domain::{Refusal, Timestamp, User, UserId, UserStatus, ports::Standing};
 use sqlx::PgPool;
 
 use crate::{
     batch::storable,
     bounded::side_write,
-    rows::{StatusRow, UserRow, is_stale, read_all},
+    rows::{StandingRow, UserRow, is_stale, read_all},
     sql::{self, user_columns},
 };
 
@@ -29,10 +29,11 @@ pub(super) async fn user(pool: &PgPool, id: UserId) -> Result<Option<User>, sqlx
     find(pool, id).await?.map(UserRow::read).transpose()
 }
 
-pub(super) async fn restricted(pool: &PgPool, users: &[UserId]) -> Result<Vec<(UserId, UserStatus)>, sqlx::Error> {
-    const SQL: &str = "SELECT id, status FROM users WHERE id = ANY($1) AND status <> 'ACTIVE'";
+pub(super) async fn restricted(pool: &PgPool, users: &[UserId]) -> Result<Vec<Standing>, sqlx::Error> {
+    const SQL: &str = "SELECT id, status, tokens_valid_from FROM users \
+         WHERE id = ANY($1) AND (status <> 'ACTIVE' OR tokens_valid_from IS NOT NULL)";
     let ids: Vec<_> = users.iter().map(|id| id.as_uuid()).collect();
-    read_all(sqlx::query_as(SQL).bind(ids).fetch_all(pool).await?, StatusRow::read)
+    read_all(sqlx::query_as(SQL).bind(ids).fetch_all(pool).await?, StandingRow::read)
 }
 
 pub(super) async fn update_profile(
@@ -74,6 +75,16 @@ pub(super) async fn change_status(
     }
     transaction.commit().await?;
     Ok(Ok(user))
+}
+
+pub(super) async fn revoke_tokens(
+    pool: &PgPool,
+    id: UserId,
+    before: Timestamp,
+) -> Result<Result<Timestamp, Refusal>, sqlx::Error> {
+    let revoke = sqlx::query_scalar(sql::REVOKE_TOKENS).bind(id.as_uuid()).bind(before.as_millis());
+    let valid_from: Option<i64> = revoke.fetch_optional(pool).await?;
+    Ok(valid_from.map(Timestamp::from_millis).ok_or(Refusal::UserNotFound(id)))
 }
 
 async fn find(pool: &PgPool, id: UserId) -> Result<Option<UserRow>, sqlx::Error> {

@@ -1,6 +1,6 @@
 //! Users.
 
-use chat_domain::{Refusal, Timestamp, User, UserId, UserStatus};
+use chat_domain::{Refusal, Timestamp, User, UserId, UserStatus, ports::Standing};
 use sqlx::SqlitePool;
 
 use super::{
@@ -10,7 +10,7 @@ use super::{
 use crate::{
     batch::storable,
     bounded::side_write,
-    rows::{StatusRow, UserRow, is_stale, read_all},
+    rows::{StandingRow, UserRow, is_stale, read_all},
     sql,
 };
 
@@ -46,11 +46,12 @@ pub(super) async fn user(pool: &SqlitePool, id: UserId) -> Result<Option<User>, 
     find(pool, id).await?.map(UserRow::read).transpose()
 }
 
-pub(super) async fn restricted(pool: &SqlitePool, users: &[UserId]) -> Result<Vec<(UserId, UserStatus)>, sqlx::Error> {
-    const SQL: &str = "SELECT id, status FROM users \
-         WHERE id IN (SELECT unhex(value) FROM json_each($1)) AND status <> 'ACTIVE'";
+pub(super) async fn restricted(pool: &SqlitePool, users: &[UserId]) -> Result<Vec<Standing>, sqlx::Error> {
+    const SQL: &str = "SELECT id, status, tokens_valid_from FROM users \
+         WHERE id IN (SELECT unhex(value) FROM json_each($1)) \
+         AND (status <> 'ACTIVE' OR tokens_valid_from IS NOT NULL)";
     let ids = array(users.iter().map(|id| hex(id.as_uuid())))?;
-    read_all(sqlx::query_as(SQL).bind(ids).fetch_all(pool).await?, StatusRow::read)
+    read_all(sqlx::query_as(SQL).bind(ids).fetch_all(pool).await?, StandingRow::read)
 }
 
 pub(super) async fn update_profile(
@@ -93,6 +94,18 @@ pub(super) async fn change_status(
     }
     transaction.commit().await?;
     Ok(Ok(user))
+}
+
+pub(super) async fn revoke_tokens(
+    writer: &Writer,
+    id: UserId,
+    before: Timestamp,
+) -> Result<Result<Timestamp, Refusal>, sqlx::Error> {
+    let mut transaction = writer.begin().await?;
+    let revoke = sqlx::query_scalar(sql::REVOKE_TOKENS).bind(id.as_uuid()).bind(before.as_millis());
+    let valid_from: Option<i64> = revoke.fetch_optional(&mut *transaction).await?;
+    transaction.commit().await?;
+    Ok(valid_from.map(Timestamp::from_millis).ok_or(Refusal::UserNotFound(id)))
 }
 
 async fn find(pool: &SqlitePool, id: UserId) -> Result<Option<UserRow>, sqlx::Error> {

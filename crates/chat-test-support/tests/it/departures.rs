@@ -5,15 +5,14 @@ use std::time::Duration;
 use chat_domain::ChannelId;
 use chat_test_support::http_api::HttpApi;
 use chat_test_support::system::{Storage, System};
-use chat_test_support::wait_until;
 use common_auth::Role;
 use reqwest::Method;
 use rstest::rstest;
 use serde_json::json;
 use tokio::time::{Instant, timeout};
 
-use crate::scene::{Scene, counter};
-use crate::stock::{DEADLINE, Stock};
+use crate::scene::{Scene, trusts_the_bus};
+use crate::stock::Stock;
 
 #[rstest]
 #[case::sqlite(Storage::Sqlite)]
@@ -84,7 +83,7 @@ async fn a_ban_that_was_not_heard_ends_the_session_all_the_same(
     let admin = scene.system.user_with_roles("root", &[Role::Admin]).await;
     match loss {
         Loss::Unnoticed => {
-            trusts_the_bus(&mut scene).await;
+            trusts_the_bus(scene.system.websocket_server(0)).await;
             scene.system.message_server(0).link_to_redis().unwrap().stall();
         }
         Loss::RedisAway => scene.system.redis().kill(),
@@ -101,13 +100,6 @@ async fn a_ban_that_was_not_heard_ends_the_session_all_the_same(
 
     scene.counted("chat_websocket_bans_found_total", 1).await;
     scene.goes_on().await;
-}
-
-/// Waits until the instance does not look everything up any more, as it does for a moment after the bus is there.
-async fn trusts_the_bus(scene: &mut Scene) {
-    let server = scene.system.websocket_server(0);
-    let left_out = async || counter(server, "chat_websocket_heads_skipped_total").await > 0;
-    wait_until("a room is left out", DEADLINE, left_out).await;
 }
 
 /// Enough for a replay to wait for its reader: far more than all buffers on the way hold.

@@ -31,6 +31,7 @@ mod redis_away;
 mod registry;
 mod reset;
 mod return_of_many;
+mod revoked;
 mod rolling_restart;
 mod rooms_apart;
 mod seam;

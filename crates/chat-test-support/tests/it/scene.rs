@@ -57,6 +57,13 @@ impl Scene {
     }
 }
 
+/// Waits until the instance, which has a room open, does not look everything up any more, as it does for a moment after the
+/// bus is there.
+pub(crate) async fn trusts_the_bus(server: &Server) {
+    let left_out = async || counter(server, "chat_websocket_heads_skipped_total").await > 0;
+    wait_until("a room is left out", DEADLINE, left_out).await;
+}
+
 /// The value of a series such as `chat_websocket_closed_total{code="4020"}`; 0 while there is none.
 pub(crate) async fn counter(server: &Server, series: &str) -> u64 {
     let response = reqwest::Client::new()

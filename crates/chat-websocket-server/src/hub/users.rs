@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chat_domain::{UserId, UserStatus};
+use chat_domain::{Timestamp, UserId, UserStatus};
 use chat_events::UserSignal;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
@@ -33,11 +33,13 @@ impl Directory {
         due.map(|user| *user.key()).collect()
     }
 
-    /// Storage was asked at this moment, and the user may be here.
-    pub fn confirm_user(&self, user_id: UserId, read_at: Instant) {
-        if let Some(mut user) = self.users.get_mut(&user_id) {
-            user.confirmation.confirm(read_at);
-        }
+    /// Storage was asked at this moment, and the user may be here with tokens that are valid: ends its sessions with void
+    /// ones as the signal does that was not heard. False if there were none.
+    pub fn confirm_user(&self, user_id: UserId, tokens_valid_from: Option<Timestamp>, read_at: Instant) -> bool {
+        let Some(mut user) = self.users.get_mut(&user_id) else { return false };
+        user.confirmation.confirm(read_at);
+        // No later read makes a void token good: unlike a status, this needs no look at when it was read.
+        tokens_valid_from.is_some_and(|before| user.end_sessions(&UserSignal::TokensRevoked { user_id, before }))
     }
 
     /// Storage was asked at this moment, and the user may not be here any more: ends its sessions as the signal does that
@@ -45,24 +47,46 @@ impl Directory {
     pub fn send_away(&self, user_id: UserId, status: UserStatus, read_at: Instant) -> bool {
         let Some(user) = self.users.get(&user_id) else { return false };
         let let_in_since = !user.confirmation.is_due(read_at, Duration::MAX, Some(read_at));
-        if let_in_since || user.sessions.values().all(|session| session.outbox.closed().is_some()) {
-            return false;
-        }
-        let signal = UserSignal::UserStatusChanged { user_id, status }.to_json();
-        // JSON is UTF-8.
-        user.tell(&Utf8Bytes::try_from(signal).unwrap_or_default(), true);
-        true
+        !let_in_since && user.end_sessions(&UserSignal::UserStatusChanged { user_id, status })
     }
 }
 
 impl UserSessions {
-    /// Queues a signal for all sessions, which are the last words to who is forbidden to be here.
-    pub(super) fn tell(&self, signal: &Utf8Bytes, forbidden: bool) {
+    /// Queues a signal for all sessions, which are the last words to those that it ends.
+    pub(super) fn tell(&self, signal: &UserSignal, frame: &Utf8Bytes) {
         for session in self.sessions.values() {
-            session.outbox.push(signal.clone());
-            if forbidden {
-                session.outbox.close(CloseReason::Forbidden);
+            session.outbox.push(frame.clone());
+            if let Some(reason) = ending(signal, session) {
+                session.outbox.close(reason);
             }
         }
+    }
+
+    /// The same for a signal that was lost, and only for the sessions that it ends. False if they have all ended before.
+    fn end_sessions(&self, signal: &UserSignal) -> bool {
+        let open = self.sessions.values().filter(|session| session.outbox.closed().is_none());
+        let ended: Vec<(&Arc<SessionHandle>, _)> =
+            open.filter_map(|session| Some((session, ending(signal, session)?))).collect();
+        if ended.is_empty() {
+            return false;
+        }
+        // JSON is UTF-8.
+        let frame = Utf8Bytes::try_from(signal.to_json()).unwrap_or_default();
+        for (session, reason) in ended {
+            session.outbox.push(frame.clone());
+            session.outbox.close(reason);
+        }
+        true
+    }
+}
+
+/// Why a signal ends a session, if it does.
+fn ending(signal: &UserSignal, session: &SessionHandle) -> Option<CloseReason> {
+    match signal {
+        UserSignal::UserStatusChanged { status, .. } if !status.may_read() => Some(CloseReason::Forbidden),
+        UserSignal::TokensRevoked { before, .. } if session.has_void_token(Some(*before)) => {
+            Some(CloseReason::TokenInvalid)
+        }
+        _ => None,
     }
 }

@@ -15,7 +15,7 @@ pub enum CloseReason {
     BadFrame,
     /// No valid AUTH in time.
     AuthTimeout,
-    /// The token is invalid or has expired. Terminal.
+    /// The token is invalid, has expired or was revoked. Terminal.
     TokenInvalid,
     /// Too many frames, in spite of warnings.
     RateLimited,

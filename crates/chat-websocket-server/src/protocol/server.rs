@@ -128,6 +128,8 @@ pub enum ErrorCode {
     TokenInvalid,
     /// The token was good once.
     TokenExpired,
+    /// The token was good until its user's tokens were revoked.
+    TokenRevoked,
     /// Not JSON, or bad fields, or a binary frame.
     BadFrame,
     /// A type that clients do not send.

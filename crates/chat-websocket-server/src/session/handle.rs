@@ -1,6 +1,6 @@
 use std::{collections::HashSet, sync::Arc};
 
-use chat_domain::{ChannelId, Timestamp, UserId};
+use chat_domain::{ChannelId, Timestamp, UserId, user::is_void};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
@@ -27,6 +27,8 @@ pub struct SessionHandle {
     pub connected_at: Timestamp,
     /// What waits to be sent.
     pub outbox: Outbox,
+    /// When the token was issued that it goes by; `None` if nobody knows.
+    token_issued_at: Mutex<Option<Timestamp>>,
     /// The replays that it waits for.
     pub(crate) replays: Replays,
     place: Mutex<Place>,
@@ -64,11 +66,22 @@ pub enum Registration {
 }
 
 impl SessionHandle {
-    /// A session without channels, which tells `changes` of itself from [`Self::register`] on.
+    /// A session without channels and with a token of unknown age, which tells `changes` of itself from
+    /// [`Self::register`] on.
     pub fn new(id: Uuid, user_id: UserId, connected_at: Timestamp, outbox: Outbox, changes: Arc<Changes>) -> Self {
         let leaves = Arc::new(Semaphore::new(LEAVES));
-        let (replays, place) = (Replays::default(), Mutex::default());
-        Self { id, user_id, connected_at, outbox, replays, place, changes, leaves }
+        let (token_issued_at, replays, place) = (Mutex::default(), Replays::default(), Mutex::default());
+        Self { id, user_id, connected_at, outbox, token_issued_at, replays, place, changes, leaves }
+    }
+
+    /// Takes note of the token that the session goes by from now on.
+    pub fn set_token_issued_at(&self, issued_at: Option<Timestamp>) {
+        *self.token_issued_at.lock() = issued_at;
+    }
+
+    /// Does it go by a token that is void?
+    pub fn has_void_token(&self, tokens_valid_from: Option<Timestamp>) -> bool {
+        is_void(*self.token_issued_at.lock(), tokens_valid_from)
     }
 
     /// Takes note that the session opens a channel. False if it may not have another one.

@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use super::{
     Session,
     socket::Received,
-    welcome::{ask_storage, check_status, token_refused, verify},
+    welcome::{ask_storage, check_status, issued_at, token_refused, verify},
 };
 use crate::{
     protocol::{
@@ -94,28 +94,37 @@ impl Session {
     /// A new token for the same user. A bad one changes nothing, nor does one that comes while storage is away: the old
     /// one goes on until it expires.
     async fn renew(&mut self, token: &str) -> Result<(), CloseReason> {
-        match check_status(self.handle.user_id, &self.context).await {
-            Ok(()) => {}
+        let user_id = self.handle.user_id;
+        let standing = match check_status(user_id, &self.context).await {
+            Ok(standing) => standing,
             Err(CloseReason::TryAgainLater) => {
                 let message = "storage is away; the old token goes on";
                 self.answer(&ServerFrame::error(None, None, ErrorCode::Unavailable, message));
                 return Ok(());
             }
             Err(reason) => return Err(reason),
-        }
+        };
         match verify(&self.context, token) {
-            Ok(principal) if UserId::from(principal.user_id) == self.handle.user_id => {
-                self.expires_at = expiry(&principal, &*self.context.clock);
-                self.principal = principal;
-                self.answer(&self.hello());
-            }
-            Ok(_) => {
+            Ok(principal) if UserId::from(principal.user_id) != user_id => {
                 let message = "the token is another user's";
                 self.answer(&ServerFrame::error(None, None, ErrorCode::TokenInvalid, message));
             }
+            Ok(principal) => match standing.check_token(&principal) {
+                Ok(()) => self.go_by(principal),
+                Err(error) => self.answer(&token_refused(&error)),
+            },
             Err(error) => self.answer(&token_refused(&error)),
         }
+        // Only now: who comes with a new token in time stays, although the old one is void.
+        self.context.hub.confirm_user(user_id, standing.tokens_valid_from, standing.read_at);
         Ok(())
+    }
+
+    fn go_by(&mut self, principal: Principal) {
+        self.handle.set_token_issued_at(issued_at(&principal));
+        self.expires_at = expiry(&principal, &*self.context.clock);
+        self.principal = principal;
+        self.answer(&self.hello());
     }
 
     /// Channels that the request's address named, for clients that send no frames.

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chat_domain::{UserId, ports::StorageError};
+use chat_domain::{Timestamp, UserId, ports::StorageError, user::is_void};
 use common_auth::{Principal, TokenError};
 use tokio::time::{Instant, timeout_at};
 use tracing::{Span, warn};
@@ -50,15 +50,21 @@ pub(super) async fn welcome(
     let changes = Arc::clone(context.registry.changes());
     let outbox = Outbox::new(limits.outbox);
     let handle = Arc::new(SessionHandle::new(session_id, user_id, context.clock.now(), outbox, changes));
+    handle.set_token_issued_at(issued_at(&principal));
     let registered = context.hub.add_session(&handle).map_err(|_| CloseReason::TooManyConnections)?;
-    let allowed = async {
-        // In this order: a ban that comes after the look at the status is heard.
+    let standing = async {
+        // In this order: a ban or a revocation that comes after the look at storage is heard.
         context.hub.hear_user(user_id).await;
         check_status(user_id, context).await
     };
-    let (allowed, admitted) = tokio::join!(allowed, context.registry.admit(&handle));
-    allowed?;
+    let (standing, admitted) = tokio::join!(standing, context.registry.admit(&handle));
+    let standing = standing?;
+    if let Err(error) = standing.check_token(&principal) {
+        socket.send(token_refused(&error).encode()).await?;
+        return Err(CloseReason::TokenInvalid);
+    }
     admitted.map_err(|_| CloseReason::TooManyConnections)?;
+    context.hub.confirm_user(user_id, standing.tokens_valid_from, standing.read_at);
     Ok(Welcomed { handle, registered, principal, strikes })
 }
 
@@ -120,24 +126,42 @@ pub(crate) fn verify(context: &SessionContext, token: &str) -> Result<Principal,
 pub(super) fn token_refused(error: &TokenError) -> ServerFrame {
     let code = match error {
         TokenError::Expired => ErrorCode::TokenExpired,
+        TokenError::Revoked => ErrorCode::TokenRevoked,
         _ => ErrorCode::TokenInvalid,
     };
     ServerFrame::error(None, None, code, &error.to_string())
 }
 
+/// When the principal's token was issued, as storage tells the time.
+pub(super) fn issued_at(principal: &Principal) -> Option<Timestamp> {
+    principal.issued_at.map(|at| Timestamp::from_millis(at.as_millis()))
+}
+
+/// What storage says of a user who may be here.
+pub(super) struct Standing {
+    pub(super) tokens_valid_from: Option<Timestamp>,
+    /// When storage was asked.
+    pub(super) read_at: Instant,
+}
+
+impl Standing {
+    /// Was the user's token revoked?
+    pub(super) fn check_token(&self, principal: &Principal) -> Result<(), TokenError> {
+        if is_void(issued_at(principal), self.tokens_valid_from) { Err(TokenError::Revoked) } else { Ok(()) }
+    }
+}
+
 /// May the user be here? One that storage does not know yet may: it is in no channel, and nothing says that it may not.
-pub(super) async fn check_status(user_id: UserId, context: &SessionContext) -> Result<(), CloseReason> {
-    let began = Instant::now();
+/// Whoever asks confirms the user when it has dealt with the token.
+pub(super) async fn check_status(user_id: UserId, context: &SessionContext) -> Result<Standing, CloseReason> {
+    let read_at = Instant::now();
     let read = async {
         let _permit = context.admission.acquire().await.ok();
         context.storage.user(user_id).await
     };
     match ask_storage("the status of a user", read).await {
         Some(Some(user)) if !user.status.may_read() => Err(CloseReason::Forbidden),
-        Some(_) => {
-            context.hub.confirm_user(user_id, began);
-            Ok(())
-        }
+        Some(user) => Ok(Standing { tokens_valid_from: user.and_then(|user| user.tokens_valid_from), read_at }),
         None => Err(CloseReason::TryAgainLater),
     }
 }

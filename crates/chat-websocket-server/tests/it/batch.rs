@@ -51,6 +51,7 @@ async fn connect(world: &World, user: UserId) -> (WebSocketStream<TcpStream>, Jo
         username: None,
         roles: Vec::new(),
         authorities: Vec::new(),
+        issued_at: None,
         // Such a token is allowed, and no year has that many digits.
         expires_at: UnixTime::from_millis(i64::MAX),
     };

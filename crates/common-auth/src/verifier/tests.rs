@@ -64,6 +64,7 @@ fn an_issued_token_is_accepted_with_all_it_says() {
         username: Some("alice".to_owned()),
         roles: vec![Role::Admin],
         authorities: vec!["reports:read".to_owned()],
+        issued_at: Some(NOW),
         expires_at: UnixTime::from_secs(NOW.as_secs() + 60),
     };
     assert_eq!(principal, expected);
@@ -170,6 +171,22 @@ fn not_before_is_kept_with_exact_leeway() {
 }
 
 #[test]
+fn a_token_knows_when_it_was_issued_to_the_millisecond_if_it_says_so() {
+    let issued_at = |claims| verify_claims(&claims).map(|principal| principal.issued_at);
+    assert_eq!(issued_at(with("iat", json!(NOW.as_secs()))), Ok(Some(NOW)));
+    let fraction = UnixTime::from_millis(NOW.as_millis() - 250);
+    assert_eq!(issued_at(with("iat", json!(1_799_999_999.75))), Ok(Some(fraction)));
+    assert_eq!(issued_at(good_claims()), Ok(None));
+    assert_eq!(issued_at(with("iat", json!("yesterday"))), Err(TokenError::Malformed));
+}
+
+#[test]
+fn a_token_from_the_future_is_refused_with_exact_leeway() {
+    assert!(verify_claims(&with("iat", json!(NOW.as_secs() + 10))).is_ok());
+    assert_eq!(verify_claims(&with("iat", json!(NOW.as_secs() + 11))), Err(TokenError::NotYetValid));
+}
+
+#[test]
 fn time_is_the_time_passed_in() {
     let token = forge(r#"{"alg":"HS256"}"#, &good_claims());
     let verifier = TokenVerifier::new(&config()).unwrap();
@@ -245,7 +262,7 @@ proptest! {
 
     #[test]
     fn signed_claims_of_any_shape_never_panic(
-        name in prop::sample::select(vec!["sub", "exp", "nbf", "iss", "aud", "preferred_username", "roles", "authorities"]),
+        name in prop::sample::select(vec!["sub", "exp", "nbf", "iat", "iss", "aud", "preferred_username", "roles", "authorities"]),
         value in prop_oneof![Just(json!(null)), any::<bool>().prop_map(|b| json!(b)), any::<i64>().prop_map(|n| json!(n)),
             any::<f64>().prop_map(|n| json!(n)), ".{0,20}".prop_map(|s| json!(s)), Just(json!([])), Just(json!({"a": 1}))],
     ) {
