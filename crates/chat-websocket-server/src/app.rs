@@ -5,7 +5,10 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use chat_domain::{Clock, SystemClock, ports::Storage};
 use chat_events::bus::redis::RedisSubscriber;
 use common_auth::TokenVerifier;
-use common_logging::LogHandle;
+use common_logging::{
+    LogHandle,
+    trace::{Service, TraceError, Tracer},
+};
 use common_server::{
     ComponentHealth, Health, Latch, Lifecycle, Management, Readiness, ServerInfo,
     http::{self, HttpLimits},
@@ -71,10 +74,17 @@ pub enum StartError {
     /// Tokens cannot be checked as configured.
     #[error("{0}")]
     Auth(#[from] common_auth::AuthConfigError),
+    /// Nothing can be traced as configured.
+    #[error("{0}")]
+    Trace(#[from] TraceError),
 }
 
-/// Starts an instance: when this returns, it takes connections. It ends with the lifecycle.
-pub async fn start(config: Config, lifecycle: &Lifecycle, logs: LogHandle) -> Result<(), StartError> {
+/// Starts an instance: when this returns, it takes connections. It ends with the lifecycle, and its tracer is to be shut
+/// down after that.
+pub async fn start(config: Config, lifecycle: &Lifecycle, logs: LogHandle) -> Result<Tracer, StartError> {
+    let instance_id = Uuid::now_v7();
+    let service = Service { name: INFO.name, version: INFO.version, instance_id: &instance_id.to_string() };
+    let tracer = Tracer::start(&config.trace, &service)?;
     let websocket = listen("websocket.listen", config.websocket.listen).await?;
     let management = listen("management.listen", config.management.listen).await?;
     let storage = chat_storage::open(&config.database).await?;
@@ -93,11 +103,11 @@ pub async fn start(config: Config, lifecycle: &Lifecycle, logs: LogHandle) -> Re
     watch_standing(&directory, &storage, &metrics, lifecycle);
 
     let context = Arc::new(SessionContext {
-        instance_id: Uuid::now_v7(),
+        instance_id,
         hub: Arc::new(Hub::new(
             Arc::clone(&directory),
             Arc::clone(&subscriber) as _,
-            room_context(&config.limits, &directory, &storage, &metrics, lifecycle),
+            room_context(&config.limits, &directory, &storage, &metrics, &tracer, lifecycle),
             config.limits.connections_per_user,
         )),
         storage: Arc::clone(&storage),
@@ -128,7 +138,7 @@ pub async fn start(config: Config, lifecycle: &Lifecycle, logs: LogHandle) -> Re
     if let Some(path) = &config.process.address_file {
         write_address_file(path, &addresses).map_err(StartError::AddressFile)?;
     }
-    Ok(())
+    Ok(tracer)
 }
 
 async fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
@@ -207,12 +217,14 @@ fn room_context(
     directory: &Directory,
     storage: &Arc<dyn Storage>,
     metrics: &Arc<Metrics>,
+    tracer: &Tracer,
     lifecycle: &Lifecycle,
 ) -> RoomContext {
     RoomContext {
         reader: Arc::new(LogReader::new(Arc::clone(storage), Arc::clone(metrics), READS)),
         tasks: lifecycle.background().clone(),
         metrics: Arc::clone(metrics),
+        tracer: tracer.clone(),
         compare_heads: Arc::clone(&directory.compare_heads),
         limits: RoomLimits {
             replay: limits.replay_events,

@@ -8,7 +8,7 @@ use axum::{
 };
 use chat_domain::{Actor, Refusal, User, UserId};
 use common_auth::{Principal, Role, TokenError, UnixTime};
-use common_logging::TraceId;
+use common_logging::{TraceId, trace::Place};
 
 use crate::{app::App, error::ApiError};
 
@@ -22,6 +22,8 @@ pub(crate) struct Caller {
     pub(crate) speaks_for_platform: bool,
     /// The trace of its request.
     pub(crate) trace_id: Option<TraceId>,
+    /// Where spans of its request hang, if it is traced.
+    pub(crate) traced: Option<Place>,
     admin: bool,
 }
 
@@ -68,6 +70,7 @@ impl FromRequestParts<Arc<App>> for Caller {
             user,
             speaks_for_platform: admin || principal.has_role(Role::Service),
             trace_id: parts.extensions.get::<TraceId>().cloned(),
+            traced: parts.extensions.get::<Place>().copied(),
             // Whose name is borrowed lends no more than its own rights.
             admin: admin && acts_for.is_none(),
         })
