@@ -84,9 +84,9 @@ pub(crate) struct Tracing {
 /// Names the request in logs, traces, metrics, problems and the answer.
 async fn trace(State(tracing): State<Tracing>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let text = |name| request.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    let traceparent = text(&TRACEPARENT);
-    let trace_id = TraceId::from_headers(traceparent, text(&TRACE_ID));
+    let text = |name: HeaderName| request.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let traceparent = text(TRACEPARENT);
+    let trace_id = TraceId::from_headers(traceparent, text(TRACE_ID));
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     // The pattern, so that there are as many names as routes. Files of the docs page share one.
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();

@@ -16,8 +16,8 @@ const TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
 /// Takes the caller's trace id or makes one, for all log lines of the request, for the session that may come of it, and for
 /// the answer.
 pub(super) async fn name(mut request: Request, next: Next) -> Response {
-    let text = |name| request.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    let trace_id = TraceId::from_headers(text(&TRACEPARENT), text(&TRACE_ID));
+    let text = |name: HeaderName| request.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let trace_id = TraceId::from_headers(text(TRACEPARENT), text(TRACE_ID));
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str);
     // As an error, so that its fields stand in every line that the filter lets through. Never the query: it has the token.
     let span = error_span!(
