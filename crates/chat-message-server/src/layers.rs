@@ -84,9 +84,7 @@ pub(crate) struct Tracing {
 /// Names the request in logs, traces, metrics, problems and the answer.
 async fn trace(State(tracing): State<Tracing>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let text = |name: HeaderName| request.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    let traceparent = text(TRACEPARENT);
-    let trace_id = TraceId::from_headers(traceparent, text(TRACE_ID));
+    let (traceparent, trace_id) = caller_trace(request.headers());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     // The pattern, so that there are as many names as routes. Files of the docs page share one.
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
@@ -122,6 +120,13 @@ async fn trace(State(tracing): State<Tracing>, mut request: Request, next: Next)
         tracing::debug!(http.response.status_code = status, duration.ms = millis, "answered");
     });
     response
+}
+
+/// The caller's `traceparent`, and what the request's trace is called.
+fn caller_trace(headers: &HeaderMap) -> (Option<&str>, TraceId) {
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let traceparent = text(TRACEPARENT);
+    (traceparent, TraceId::from_headers(traceparent, text(TRACE_ID)))
 }
 
 fn finish(headers: &mut HeaderMap, path: &str, trace_id: &TraceId) {

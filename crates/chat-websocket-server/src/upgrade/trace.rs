@@ -2,7 +2,7 @@
 
 use axum::{
     extract::{MatchedPath, Request},
-    http::{HeaderName, HeaderValue},
+    http::{HeaderMap, HeaderName, HeaderValue},
     middleware::Next,
     response::Response,
 };
@@ -16,8 +16,7 @@ const TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
 /// Takes the caller's trace id or makes one, for all log lines of the request, for the session that may come of it, and for
 /// the answer.
 pub(super) async fn name(mut request: Request, next: Next) -> Response {
-    let text = |name: HeaderName| request.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    let trace_id = TraceId::from_headers(text(TRACEPARENT), text(TRACE_ID));
+    let trace_id = trace_id(request.headers());
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str);
     // As an error, so that its fields stand in every line that the filter lets through. Never the query: it has the token.
     let span = error_span!(
@@ -35,4 +34,9 @@ pub(super) async fn name(mut request: Request, next: Next) -> Response {
         response.headers_mut().insert(TRACE_ID, value);
     }
     response
+}
+
+fn trace_id(headers: &HeaderMap) -> TraceId {
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    TraceId::from_headers(text(TRACEPARENT), text(TRACE_ID))
 }
