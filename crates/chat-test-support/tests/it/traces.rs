@@ -91,7 +91,11 @@ async fn the_last_spans_go_out_before_the_end() {
     let alice = system.user("alice").await;
     let channel = alice.api.create_channel("PUBLIC", "room", &[]).await;
     let answer = send(&system, &alice, channel, None).await;
-    assert!(system.message_server(0).stop().success());
+    // The collector shares this thread, so nothing may block it.
+    let server = system.message_server(0);
+    server.ask_to_stop();
+    wait_until("the message server ends", DEADLINE, async || server.ended().is_some()).await;
+    assert!(server.ended().is_some_and(|status| status.success()));
 
     let spans = collector.received();
     let mut names: Vec<_> = spans
