@@ -20,6 +20,8 @@ pub struct Command {
     pub at: Timestamp,
     /// The request's trace, carried in the event.
     pub trace_id: Option<String>,
+    /// Where spans of the event hang, carried in it too; `None` unless the request is traced.
+    pub traceparent: Option<String>,
     /// What is wished.
     pub action: Action,
 }
@@ -130,6 +132,8 @@ pub struct Entry {
     pub at: Timestamp,
     /// The request's trace.
     pub trace_id: Option<String>,
+    /// Where spans of the event hang.
+    pub traceparent: Option<String>,
     /// What happened.
     pub change: Change,
 }
@@ -246,7 +250,7 @@ impl Ledger {
 
     /// Carries out one command, or says why not.
     pub fn apply(&mut self, command: Command) -> Result<Applied, Refusal> {
-        let Command { event_id, at, trace_id, action } = command;
+        let Command { event_id, at, trace_id, traceparent, action } = command;
         let channel_id = action.channel_id();
         let (subject, change) = match action {
             Action::Send(message) => self.send(message, at)?,
@@ -258,7 +262,7 @@ impl Ledger {
             Action::Close { actor, .. } => self.close(channel_id, actor, at)?,
         };
         let seq = self.channels.get(&channel_id).map_or(0, |channel| channel.last_seq);
-        let entry = change.map(|change| Entry { event_id, channel_id, seq, at, trace_id, change });
+        let entry = change.map(|change| Entry { event_id, channel_id, seq, at, trace_id, traceparent, change });
         Ok(Applied { subject, entry })
     }
 

@@ -25,6 +25,9 @@ pub struct Event {
     /// The trace of the request that caused it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,
+    /// Where spans of what is done with it hang, as in W3C trace context; there only if that request is traced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
     /// The rest, by type.
     #[serde(flatten)]
     pub body: EventBody,
@@ -138,7 +141,7 @@ pub struct ChannelUpdatedBody {
 
 impl From<Entry> for Event {
     fn from(entry: Entry) -> Self {
-        let Entry { event_id, channel_id, seq, at, trace_id, change } = entry;
+        let Entry { event_id, channel_id, seq, at, trace_id, traceparent, change } = entry;
         let (event_type, body) = match change {
             Change::MessageSent(message) => (EventType::Message, EventBody::Message(message.into())),
             Change::MemberJoined { member, added_by } => (
@@ -154,7 +157,7 @@ impl From<Entry> for Event {
             ),
             Change::ChannelClosed => (EventType::ChannelClosed, EventBody::ChannelClosed {}),
         };
-        Self { event_type, channel_id, seq, event_id, at, trace_id, body }
+        Self { event_type, channel_id, seq, event_id, at, trace_id, traceparent, body }
     }
 }
 
@@ -185,6 +188,8 @@ pub struct EventHeader {
     pub seq: Option<u64>,
     /// In `MEMBER_JOINED` and `MEMBER_LEFT`: who.
     pub user_id: Option<UserId>,
+    /// Where spans hang; `None` for most events.
+    pub traceparent: Option<String>,
 }
 
 impl EventHeader {

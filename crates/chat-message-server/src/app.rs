@@ -8,13 +8,19 @@ use chat_domain::{
     ports::{Appended, ChannelView, Storage},
 };
 use common_auth::{AuthConfig, TokenVerifier};
+use common_logging::trace::Tracer;
 use common_server::Scope;
 use tokio::sync::oneshot;
 use tracing::Instrument;
 
 use crate::{
-    accounts::Accounts, appender::Appender, config::DemoConfig, error::ApiError, extract::Caller,
-    limits::RequestLimits, outbox::Outbox,
+    accounts::Accounts,
+    appender::{AppendTrace, Appender},
+    config::DemoConfig,
+    error::ApiError,
+    extract::Caller,
+    limits::RequestLimits,
+    outbox::Outbox,
 };
 
 /// What handlers share. Dropping it is what ends the appender, and then the outbox, once their queues are empty.
@@ -29,6 +35,7 @@ pub(crate) struct App {
     pub(crate) scope: Scope,
     pub(crate) auth: AuthConfig,
     pub(crate) demo: DemoConfig,
+    pub(crate) tracer: Tracer,
 }
 
 impl App {
@@ -55,8 +62,10 @@ impl App {
     pub(crate) async fn append(&self, caller: &Caller, action: Action) -> Result<Appended, ApiError> {
         let at = self.clock.now();
         let trace_id = caller.trace_id.as_ref().map(ToString::to_string);
-        let command = Command { event_id: EventId::new(at), at, trace_id, action };
-        Ok(self.appender.append(command).await?)
+        let trace = caller.traced.and_then(|request| AppendTrace::begin(&self.tracer, request));
+        let traceparent = trace.as_deref().map(AppendTrace::traceparent);
+        let command = Command { event_id: EventId::new(at), at, trace_id, traceparent, action };
+        Ok(self.appender.append(command, trace).await?)
     }
 
     /// The channel, if the caller may know of it.

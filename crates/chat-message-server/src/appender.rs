@@ -23,6 +23,9 @@ use crate::{metrics::Metrics, outbox::Outbox};
 
 #[cfg(test)]
 mod tests;
+mod trace;
+
+pub(crate) use trace::AppendTrace;
 
 /// Larger batches were slower on SQLite and no faster on PostgreSQL.
 const LARGEST_BATCH: usize = 256;
@@ -39,6 +42,7 @@ pub(crate) struct Appender {
 
 struct Job {
     command: Command,
+    trace: Option<Box<AppendTrace>>,
     answer: oneshot::Sender<Result<Appended, AppendError>>,
 }
 
@@ -79,9 +83,14 @@ impl Appender {
     }
 
     /// Has the command committed. A caller that goes away while it waits does no harm: the command is carried out.
-    pub(crate) async fn append(&self, command: Command) -> Result<Appended, AppendError> {
+    /// The trace of a traced request goes with it.
+    pub(crate) async fn append(
+        &self,
+        command: Command,
+        trace: Option<Box<AppendTrace>>,
+    ) -> Result<Appended, AppendError> {
         let (answer, answered) = oneshot::channel();
-        self.queue.try_send(Job { command, answer }).map_err(|error| match error {
+        self.queue.try_send(Job { command, trace, answer }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => AppendError::Overloaded,
             mpsc::error::TrySendError::Closed(_) => AppendError::Closed,
         })?;
@@ -106,14 +115,16 @@ impl Task {
     }
 
     async fn commit(&self, jobs: Vec<Job>) {
-        let (commands, answers): (Vec<_>, Vec<_>) = jobs.into_iter().map(|job| (job.command, job.answer)).unzip();
+        let (commands, waiting): (Vec<_>, Vec<_>) =
+            jobs.into_iter().map(|job| (job.command, (job.trace, job.answer))).unzip();
         let signals: Vec<_> = commands.iter().map(|command| signal(&command.action)).collect();
         self.metrics.append_queued(self.jobs.len());
         let results = self.append_each(commands).await;
-        for ((result, signal), answer) in results.into_iter().zip(signals).zip(answers) {
+        for ((result, signal), (trace, answer)) in results.into_iter().zip(signals).zip(waiting) {
+            let publish = trace.and_then(|trace| trace.answered(&result));
             // Before the caller hears of it, so that publications have the order of the log.
             if let Ok(Appended { event: Some(event), .. }) = &result {
-                self.outbox.event(event);
+                self.outbox.event(event, publish);
                 signal.iter().for_each(|signal| self.outbox.signal(signal));
             }
             // The caller may have gone away.

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use chat_events::bus::redis::RedisConfig;
 use chat_storage::DatabaseConfig;
 use common_auth::AuthConfig;
-use common_logging::LogConfig;
+use common_logging::{LogConfig, trace::TraceConfig};
 use common_server::{
     ServerInfo,
     config::{self, ConfigError, ManagementConfig, ProcessConfig, Settings},
@@ -37,6 +37,8 @@ pub struct Config {
     pub auth: AuthConfig,
     /// Logs.
     pub log: LogConfig,
+    /// Traces.
+    pub trace: TraceConfig,
     /// The process itself.
     pub process: ProcessConfig,
     /// Bounds of what waits and of what a user may ask.
@@ -54,6 +56,7 @@ impl Default for Config {
             redis: RedisConfig::default(),
             auth: AuthConfig::default(),
             log: LogConfig::default(),
+            trace: TraceConfig::default(),
             process: ProcessConfig::default(),
             limits: LimitsConfig::default(),
             demo: DemoConfig::default(),
@@ -66,6 +69,7 @@ impl Settings for Config {
         self.auth.check().map_err(|error| ConfigError::invalid(&error))?;
         self.database.check().map_err(|error| ConfigError::invalid(&error))?;
         self.redis.check().map_err(|error| ConfigError::invalid(&error))?;
+        self.trace.check().map_err(|error| ConfigError::invalid(&error))?;
         self.http.check()?;
         self.limits.check()
     }
@@ -217,6 +221,8 @@ mod tests {
             ("CHAT_HTTP_REQUEST_TIMEOUT", "250ms"),
             ("CHAT_HTTP_ALLOWED_ORIGINS", "https://a.example, http://b.example:81"),
             ("CHAT_LIMITS_REQUESTS_PER_SECOND", "0"),
+            ("CHAT_TRACE_OTLP_ENDPOINT", "http://127.0.0.1:4318"),
+            ("CHAT_TRACE_SAMPLE", "0.5"),
             ("CHAT_DEMO_ENABLED", "true"),
             ("CHAT_DEMO_INSTANCES", "ws://127.0.0.1:1/ws/chat,ws://127.0.0.1:2/ws/chat"),
         ])
@@ -224,6 +230,7 @@ mod tests {
         assert_eq!(config.http.request_timeout, Duration::from_millis(250));
         assert_eq!(config.http.allowed_origins, ["https://a.example", "http://b.example:81"]);
         assert_eq!(config.limits.requests_per_second, 0);
+        assert_eq!((config.trace.otlp_endpoint.is_some(), config.trace.sample), (true, 0.5));
         assert!(config.demo.enabled);
         assert_eq!(config.demo.instances.len(), 2);
     }
@@ -240,6 +247,9 @@ mod tests {
             ("CHAT_LIMITS_BURST", "0", "limits.burst"),
             ("CHAT_DATABASE_URL", "mysql://db/chat", "database.url"),
             ("CHAT_REDIS_COMMAND_TIMEOUT", "1ms", "redis.command_timeout"),
+            ("CHAT_TRACE_SAMPLE", "2", "trace.sample"),
+            ("CHAT_TRACE_SAMPLE", "often", "trace.sample"),
+            ("CHAT_TRACE_OTLP_ENDPOINT", "https://collector", "trace.otlp_endpoint"),
             ("CHAT_HTTP_LISTN", "127.0.0.1:0", "http.listn"),
         ];
         for (name, value, key) in cases {

@@ -10,7 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use chat_domain::{Clock, EventId};
-use common_logging::TraceId;
+use common_logging::{TraceId, trace::Tracer};
 use tokio::time::Instant;
 use tower_http::{catch_panic::CatchPanicLayer, cors::CorsLayer};
 use tracing::Instrument;
@@ -30,7 +30,7 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const PREFLIGHT_AGE: Duration = Duration::from_secs(600);
 
 /// Puts the layers around the routes. The last one added sees a request first.
-pub(crate) fn around(router: Router, config: &HttpConfig, metrics: Arc<Metrics>, clock: Arc<dyn Clock>) -> Router {
+pub(crate) fn around(router: Router, config: &HttpConfig, tracing: Tracing) -> Router {
     let mut router = router
         .fallback(async || ApiError::RouteNotFound)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
@@ -40,7 +40,7 @@ pub(crate) fn around(router: Router, config: &HttpConfig, metrics: Arc<Metrics>,
     if !config.allowed_origins.is_empty() {
         router = router.layer(cors(config));
     }
-    router.layer(middleware::from_fn_with_state(Tracing { metrics, clock }, trace))
+    router.layer(middleware::from_fn_with_state(tracing, trace))
 }
 
 /// Gives up on a request after its time. What it had queued is carried out all the same.
@@ -73,34 +73,48 @@ fn cors(config: &HttpConfig) -> CorsLayer {
         .max_age(PREFLIGHT_AGE)
 }
 
+/// Where requests are named.
 #[derive(Clone)]
-struct Tracing {
-    metrics: Arc<Metrics>,
-    clock: Arc<dyn Clock>,
+pub(crate) struct Tracing {
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) tracer: Tracer,
 }
 
-/// Names the request in logs, metrics, problems and the answer.
+/// Names the request in logs, traces, metrics, problems and the answer.
 async fn trace(State(tracing): State<Tracing>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let trace_id = trace_id(request.headers());
+    let (traceparent, trace_id) = caller_trace(request.headers());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     // The pattern, so that there are as many names as routes. Files of the docs page share one.
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
-    let span = tracing::info_span!(
+    let mut traced = tracing.tracer.request(traceparent, &trace_id, method.as_str(), &route);
+    // As an error, so that its fields stand in every line that the filter lets through.
+    let span = tracing::error_span!(
         "request",
         trace.id = %trace_id,
         request.id = %EventId::new(tracing.clock.now()),
         http.request.method = %method,
+        url.path = path,
         http.route = route,
         user.id = tracing::field::Empty,
     );
     request.extensions_mut().insert(trace_id.clone());
+    if let Some(traced) = &traced {
+        request.extensions_mut().insert(traced.place());
+    }
 
     let response = next.run(request).instrument(span.clone()).await;
     let mut response = error::complete(response, &path, &trace_id);
     finish(response.headers_mut(), &path, &trace_id);
     let took = started.elapsed();
     tracing.metrics.answered(&route, &method, response.status(), took);
+    if let Some(traced) = &mut traced {
+        traced.set("http.response.status_code", i64::from(response.status().as_u16()));
+        if response.status().is_server_error() {
+            traced.fail(response.status().as_str());
+        }
+    }
     span.in_scope(|| {
         let (status, millis) = (response.status().as_u16(), took.as_millis());
         tracing::debug!(http.response.status_code = status, duration.ms = millis, "answered");
@@ -108,9 +122,11 @@ async fn trace(State(tracing): State<Tracing>, mut request: Request, next: Next)
     response
 }
 
-fn trace_id(headers: &HeaderMap) -> TraceId {
+/// The caller's `traceparent`, and what the request's trace is called.
+fn caller_trace(headers: &HeaderMap) -> (Option<&str>, TraceId) {
     let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    TraceId::from_headers(text(&TRACEPARENT), text(&TRACE_ID))
+    let traceparent = text(TRACEPARENT);
+    (traceparent, TraceId::from_headers(traceparent, text(TRACE_ID)))
 }
 
 fn finish(headers: &mut HeaderMap, path: &str, trace_id: &TraceId) {
@@ -136,7 +152,8 @@ mod tests {
         let metrics = Arc::new(Metrics::register(&mut Registry::default()));
         let config = HttpConfig { request_timeout: Duration::from_millis(20), ..HttpConfig::default() };
         let request = Request::builder().uri(path).header(TRACE_ID, "t-1").body(Body::empty()).unwrap();
-        let response = around(router, &config, metrics, Arc::new(SystemClock)).oneshot(request).await.unwrap();
+        let tracing = Tracing { metrics, clock: Arc::new(SystemClock), tracer: Tracer::default() };
+        let response = around(router, &config, tracing).oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = axum::body::to_bytes(body, 10_000).await.unwrap();
         (Response::from_parts(parts, Body::empty()), serde_json::from_slice(&bytes).unwrap())

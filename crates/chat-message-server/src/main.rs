@@ -11,7 +11,10 @@ use std::{
 use chat_domain::SystemClock;
 use chat_events::bus::{Publisher, redis::RedisPublisher};
 use chat_message_server::{Backends, Config, config::INFO, serve};
-use common_logging::LogHandle;
+use common_logging::{
+    LogHandle,
+    trace::{Service, Tracer},
+};
 use common_server::{
     Lifecycle, Management, Readiness,
     config::{self, Task},
@@ -22,6 +25,7 @@ use tokio::{
     net::TcpListener,
     time::{sleep, timeout},
 };
+use uuid::Uuid;
 
 /// How long the start waits for Redis, so that what is sent first is published too. Then it goes on without.
 const REDIS_PATIENCE: Duration = Duration::from_secs(2);
@@ -90,7 +94,10 @@ async fn open(config: &Config, lifecycle: &Lifecycle) -> Result<Backends, Box<dy
     if timeout(REDIS_PATIENCE, reached).await.is_err() {
         tracing::warn!("Redis is not reachable; going on without, readers repair from the log");
     }
-    Ok(Backends { storage, publisher: Arc::new(publisher), clock: Arc::new(SystemClock) })
+    let instance_id = Uuid::now_v7().to_string();
+    let service = Service { name: INFO.name, version: INFO.version, instance_id: &instance_id };
+    let tracer = Tracer::start(&config.trace, &service)?;
+    Ok(Backends { storage, publisher: Arc::new(publisher), clock: Arc::new(SystemClock), tracer })
 }
 
 async fn bind(key: &str, address: std::net::SocketAddr) -> Result<TcpListener, io::Error> {

@@ -9,6 +9,7 @@ use chat_events::{
     Topic, UserSignal,
     bus::{Publication, Publisher},
 };
+use common_logging::trace::Span;
 use common_server::Lifecycle;
 use tokio::sync::mpsc;
 
@@ -23,8 +24,14 @@ const LARGEST_BATCH: usize = 512;
 /// Puts publications on their way, in order.
 #[derive(Clone)]
 pub(crate) struct Outbox {
-    queue: mpsc::Sender<Publication>,
+    queue: mpsc::Sender<Outgoing>,
     metrics: Arc<Metrics>,
+}
+
+/// A publication that waits, with its span if its request is traced.
+struct Outgoing {
+    publication: Publication,
+    span: Option<Span>,
 }
 
 impl Outbox {
@@ -44,19 +51,23 @@ impl Outbox {
         Self { queue, metrics }
     }
 
-    /// Publishes an event to its room, byte for byte as it was logged.
-    pub(crate) fn event(&self, event: &LoggedEvent) {
-        self.put(Topic::Room(event.channel_id), event.body.clone());
+    /// Publishes an event to its room, byte for byte as it was logged. The span ends when it has gone out.
+    pub(crate) fn event(&self, event: &LoggedEvent, span: Option<Span>) {
+        self.put(Topic::Room(event.channel_id), event.body.clone(), span);
     }
 
     /// Publishes a signal to its user.
     pub(crate) fn signal(&self, signal: &UserSignal) {
-        self.put(Topic::User(signal.user_id()), signal.to_json());
+        self.put(Topic::User(signal.user_id()), signal.to_json(), None);
     }
 
-    fn put(&self, topic: Topic, payload: Bytes) {
-        if self.queue.try_send(Publication { topic, payload }).is_err() {
+    fn put(&self, topic: Topic, payload: Bytes, span: Option<Span>) {
+        let outgoing = Outgoing { publication: Publication { topic, payload }, span };
+        if let Err(error) = self.queue.try_send(outgoing) {
             self.metrics.publications_failed(1);
+            if let Some(mut span) = error.into_inner().span {
+                span.fail("the queue is full");
+            }
         }
     }
 }
@@ -64,7 +75,7 @@ impl Outbox {
 struct Task {
     publisher: Arc<dyn Publisher>,
     metrics: Arc<Metrics>,
-    waiting: mpsc::Receiver<Publication>,
+    waiting: mpsc::Receiver<Outgoing>,
     failing: bool,
 }
 
@@ -78,11 +89,18 @@ impl Task {
     }
 
     /// Logs when publishing begins to fail and when it works again, not each failure: with the bus away there are many.
-    async fn publish(&mut self, batch: Vec<Publication>) {
+    async fn publish(&mut self, batch: Vec<Outgoing>) {
         let count = batch.len();
+        let mut spans = Vec::new();
+        let batch = batch.into_iter().map(|outgoing| {
+            spans.extend(outgoing.span);
+            outgoing.publication
+        });
+        let batch = batch.collect();
         let outcome = self.publisher.publish(batch).await;
-        if outcome.is_err() {
+        if let Err(error) = &outcome {
             self.metrics.publications_failed(count);
+            spans.iter_mut().for_each(|span| span.fail(error.to_string()));
         }
         match outcome {
             Err(error) if !self.failing => {

@@ -6,14 +6,23 @@ use axum::Router;
 use chat_domain::{Clock, ports::Storage};
 use chat_events::bus::Publisher;
 use common_auth::{AuthConfigError, TokenVerifier};
+use common_logging::trace::Tracer;
 use common_server::{ComponentHealth, Health, Lifecycle, http};
 use prometheus_client::registry::Registry;
 use tokio::{net::TcpListener, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    accounts::Accounts, app::App, appender::Appender, config::Config, demo, docs, layers, limits::RequestLimits,
-    metrics::Metrics, outbox::Outbox, routes,
+    accounts::Accounts,
+    app::App,
+    appender::Appender,
+    config::Config,
+    demo, docs,
+    layers::{self, Tracing},
+    limits::RequestLimits,
+    metrics::Metrics,
+    outbox::Outbox,
+    routes,
 };
 
 /// How often users that ask no more are forgotten by the rate limit.
@@ -35,6 +44,8 @@ pub struct Backends {
     pub publisher: Arc<dyn Publisher>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Where traces go.
+    pub tracer: Tracer,
 }
 
 impl Backends {
@@ -63,12 +74,14 @@ impl Backends {
             })
     }
 
-    /// Gives connections back, after the lifecycle ended. A store or bus that does not answer is left behind after 2 s.
+    /// Gives connections back, after the lifecycle ended. A store or bus that does not answer is left behind after 2 s, and
+    /// so is a collector that does not take the last traces.
     pub async fn close(&self) {
         let close = async { tokio::join!(self.publisher.close(), self.storage.close()) };
         if tokio::time::timeout(CLOSE_TIMEOUT, close).await.is_err() {
             tracing::warn!("storage or Redis did not close in time");
         }
+        self.tracer.shut_down();
     }
 }
 
@@ -105,8 +118,10 @@ pub fn serve(
         scope: lifecycle.work().clone(),
         auth: config.auth.clone(),
         demo: config.demo.clone(),
+        tracer: backends.tracer.clone(),
     });
-    let router = layers::around(router(app), &config.http, metrics, backends.clock.clone());
+    let tracing = Tracing { metrics, clock: backends.clock.clone(), tracer: backends.tracer.clone() };
+    let router = layers::around(router(app), &config.http, tracing);
 
     lifecycle.spawn("rate limits", forget_idle(limits, lifecycle.soft_token().clone()));
     let scope = lifecycle.work().clone();

@@ -311,7 +311,13 @@ mod tests {
             client_message_id: None,
             reply_to: None,
         };
-        let send = Command { event_id: EventId::new(AT), at: AT, trace_id: None, action: Action::Send(message) };
+        let send = Command {
+            event_id: EventId::new(AT),
+            at: AT,
+            trace_id: None,
+            traceparent: None,
+            action: Action::Send(message),
+        };
         let sent = timeout(Duration::from_secs(20), other.append(vec![send])).await.expect("bounded");
         assert!(sent.unwrap()[0].is_ok());
 

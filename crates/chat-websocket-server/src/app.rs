@@ -8,7 +8,10 @@ use chat_events::bus::{
     redis::{RedisKeys, RedisPublisher, RedisSubscriber},
 };
 use common_auth::TokenVerifier;
-use common_logging::LogHandle;
+use common_logging::{
+    LogHandle,
+    trace::{Service, TraceError, Tracer},
+};
 use common_server::{
     ComponentHealth, Health, Latch, Lifecycle, Management, Readiness, ServerInfo,
     http::{self, HttpLimits},
@@ -83,17 +86,23 @@ pub enum StartError {
     /// Tokens cannot be checked as configured.
     #[error("{0}")]
     Auth(#[from] common_auth::AuthConfigError),
+    /// Nothing can be traced as configured.
+    #[error("{0}")]
+    Trace(#[from] TraceError),
 }
 
-/// Starts an instance: when this returns, it takes connections. It ends with the lifecycle.
-pub async fn start(config: Config, lifecycle: &Lifecycle, logs: LogHandle) -> Result<(), StartError> {
+/// Starts an instance: when this returns, it takes connections. It ends with the lifecycle, and its tracer is to be shut
+/// down after that.
+pub async fn start(config: Config, lifecycle: &Lifecycle, logs: LogHandle) -> Result<Tracer, StartError> {
+    let instance_id = Uuid::now_v7();
+    let service = Service { name: INFO.name, version: INFO.version, instance_id: &instance_id.to_string() };
+    let tracer = Tracer::start(&config.trace, &service)?;
     let websocket = listen("websocket.listen", config.websocket.listen).await?;
     let management = listen("management.listen", config.management.listen).await?;
     let storage = chat_storage::open(&config.database).await?;
 
     let metrics = Arc::new(Metrics::default());
     let directory = Arc::new(Directory::default());
-    let instance_id = Uuid::now_v7();
     let clock = Arc::new(SystemClock) as Arc<dyn Clock>;
     let bus = connect_bus(&config, instance_id, &directory, &metrics, lifecycle)?;
     let registry = keep_registry(&config, instance_id, &bus, &directory, &clock, lifecycle)?;
@@ -113,6 +122,7 @@ pub async fn start(config: Config, lifecycle: &Lifecycle, logs: LogHandle) -> Re
         reader: Arc::new(LogReader::new(Arc::clone(&storage), Arc::clone(&metrics), READS)),
         tasks: lifecycle.background().clone(),
         metrics: Arc::clone(&metrics),
+        tracer: tracer.clone(),
         compare_heads: Arc::clone(&directory.compare_heads),
         limits: room_limits(&config.limits),
     };
@@ -153,7 +163,7 @@ pub async fn start(config: Config, lifecycle: &Lifecycle, logs: LogHandle) -> Re
     if let Some(path) = &config.process.address_file {
         write_address_file(path, &addresses).map_err(StartError::AddressFile)?;
     }
-    Ok(())
+    Ok(tracer)
 }
 
 async fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
 use chat_events::bus::redis::RedisConfig;
 use chat_storage::DatabaseConfig;
 use common_auth::AuthConfig;
-use common_logging::LogConfig;
+use common_logging::{LogConfig, trace::TraceConfig};
 use common_server::config::{ConfigError, ManagementConfig, ProcessConfig, Settings, comma_list, duration};
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +25,8 @@ pub struct Config {
     pub auth: AuthConfig,
     /// Logs.
     pub log: LogConfig,
+    /// Traces.
+    pub trace: TraceConfig,
     /// The process.
     pub process: ProcessConfig,
     /// The bounds.
@@ -42,6 +44,7 @@ impl Default for Config {
             redis: RedisConfig::default(),
             auth: AuthConfig::default(),
             log: LogConfig::default(),
+            trace: TraceConfig::default(),
             process: ProcessConfig::default(),
             limits: LimitsConfig::default(),
             registry: RegistryConfig::default(),
@@ -54,6 +57,7 @@ impl Settings for Config {
         self.auth.check().map_err(|error| ConfigError::invalid(&error))?;
         self.database.check().map_err(|error| ConfigError::invalid(&error))?;
         self.redis.check().map_err(|error| ConfigError::invalid(&error))?;
+        self.trace.check().map_err(|error| ConfigError::invalid(&error))?;
         self.limits.check()?;
         self.registry.check()
     }

@@ -19,9 +19,14 @@ async fn main() -> ExitCode {
     raise_file_limit();
 
     let lifecycle = Lifecycle::new(config.process.drain);
-    if let Err(error) = app::start(config, &lifecycle, logs).await {
-        error!(error = %error, "cannot start");
-        return ExitCode::FAILURE;
-    }
-    lifecycle.run_to_end().await
+    let tracer = match app::start(config, &lifecycle, logs).await {
+        Ok(tracer) => tracer,
+        Err(error) => {
+            error!(error = %error, "cannot start");
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = lifecycle.run_to_end().await;
+    tracer.shut_down();
+    code
 }

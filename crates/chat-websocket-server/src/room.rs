@@ -21,6 +21,7 @@ use std::{sync::Arc, time::Duration};
 
 use chat_domain::{ChannelId, Epoch, ports::Head};
 use chat_events::bus::{Interest, Subscriber};
+use common_logging::trace::Tracer;
 use common_server::Scope;
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -100,6 +101,8 @@ pub struct RoomContext {
     pub tasks: Scope,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// Where traces go.
+    pub tracer: Tracer,
     /// Asks for a comparison of heads with the log, of the rooms that are due.
     pub compare_heads: Arc<tokio::sync::Notify>,
     /// Who is here, on any instance.

@@ -14,9 +14,10 @@ use std::{sync::Arc, time::Duration};
 
 use chat_domain::{ChannelId, Clock, ports::Storage};
 use common_auth::{Principal, TokenVerifier};
+use common_logging::TraceId;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, debug, info_span};
+use tracing::{Instrument, debug, error_span};
 use uuid::Uuid;
 
 pub use handle::{Registration, SessionHandle};
@@ -87,6 +88,8 @@ pub struct SessionContext {
 pub struct Connection {
     /// The socket.
     pub stream: Stream,
+    /// Of the request that it began with.
+    pub trace_id: TraceId,
     /// Who it is, if the request said so.
     pub principal: Option<Principal>,
     /// Channels to open at once.
@@ -96,7 +99,13 @@ pub struct Connection {
 /// Serves a connection until it ends.
 pub async fn serve(connection: Connection, context: Arc<SessionContext>) {
     let session_id = Uuid::now_v7();
-    let span = info_span!("session", session.id = %session_id, user.id = tracing::field::Empty);
+    // As an error, so that its fields stand in every line that the filter lets through.
+    let span = error_span!(
+        "session",
+        trace.id = %connection.trace_id,
+        session.id = %session_id,
+        user.id = tracing::field::Empty,
+    );
     let metrics = Arc::clone(&context.metrics);
     let reason = Session::run(connection, context, session_id).instrument(span.clone()).await;
     metrics.closed.get_or_create(&CloseLabels { code: reason.code() }).inc();
@@ -120,7 +129,7 @@ struct Session {
 
 impl Session {
     async fn run(connection: Connection, context: Arc<SessionContext>, session_id: Uuid) -> CloseReason {
-        let Connection { stream, principal, channels } = connection;
+        let Connection { stream, principal, channels, .. } = connection;
         let mut socket = Socket::new(stream, context.limits.write_timeout);
         let mut session = match welcome::welcome(&mut socket, principal, &context, session_id).await {
             Ok(Welcomed { handle, registered, principal, strikes }) => Self {

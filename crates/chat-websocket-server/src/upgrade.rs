@@ -1,19 +1,22 @@
 //! From an HTTP request to a WebSocket: what can be refused is refused before the upgrade, as problem+json.
 
 mod slots;
+mod trace;
 
 use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     Router,
     body::Body,
-    extract::{ConnectInfo, Query, Request, State},
+    extract::{ConnectInfo, Extension, Query, Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
+    middleware,
     response::{IntoResponse, Response},
     routing::any,
 };
 use chat_domain::ChannelId;
 use common_auth::{Principal, TokenError};
+use common_logging::TraceId;
 use common_server::{Problem, Scope};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -64,32 +67,34 @@ impl Entrance {
 
     /// The routes of the WebSocket port.
     pub fn into_router(self) -> Router {
-        Router::new().route("/ws/chat", any(enter)).fallback(not_found).with_state(Arc::new(self))
+        let routes = Router::new().route("/ws/chat", any(enter)).fallback(not_found).with_state(Arc::new(self));
+        routes.layer(middleware::from_fn(trace::name))
     }
 }
 
-async fn not_found() -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "NOT_FOUND").detail("the WebSocket is at /ws/chat")
+async fn not_found(Extension(trace_id): Extension<TraceId>) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "NOT_FOUND").detail("the WebSocket is at /ws/chat").trace_id(&trace_id)
 }
 
 async fn enter(
     State(entrance): State<Arc<Entrance>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Extension(trace_id): Extension<TraceId>,
     request: Request,
 ) -> Response {
-    match entrance.admit(peer, request) {
+    match entrance.admit(peer, &trace_id, request) {
         Ok(response) => response,
         Err(problem) => {
             let status = problem.status().as_u16();
             entrance.context.metrics.refused.get_or_create(&RefusedLabels { status }).inc();
             debug!(client.address = %peer, http.status = status, problem.code = problem.code(), "upgrade refused");
-            problem.into_response()
+            problem.trace_id(&trace_id).into_response()
         }
     }
 }
 
 impl Entrance {
-    fn admit(&self, peer: SocketAddr, mut request: Request) -> Result<Response, Problem> {
+    fn admit(&self, peer: SocketAddr, trace_id: &TraceId, mut request: Request) -> Result<Response, Problem> {
         if self.context.drain.is_cancelled() {
             return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "DRAINING")
                 .detail("this instance is going away, try another one")
@@ -99,15 +104,18 @@ impl Entrance {
         self.check_origin(request.headers())?;
         let query = Query::<Vec<(String, String)>>::try_from_uri(request.uri()).map_err(|error| bad_query(&error))?.0;
         let principal = self.check_token(request.headers(), &query)?;
+        if let Some(principal) = &principal {
+            tracing::Span::current().record("user.id", tracing::field::display(principal.user_id));
+        }
         let channels = channels(&query, self.context.limits.channels)?;
         let slot = self.slots.take(peer.ip()).map_err(no_slot)?;
 
         let upgrade = hyper::upgrade::on(&mut request);
         let context = Arc::clone(&self.context);
-        let frame_bytes = context.limits.frame_bytes;
+        let (trace_id, frame_bytes) = (trace_id.clone(), context.limits.frame_bytes);
         let serve = async move {
             let Some(stream) = upgraded(upgrade, frame_bytes).await else { return };
-            session::serve(Connection { stream, principal, channels }, context).await;
+            session::serve(Connection { stream, trace_id, principal, channels }, context).await;
         };
         self.sessions.spawn("session", hold(slot, serve));
         Ok(switch)

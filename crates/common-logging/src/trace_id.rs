@@ -2,6 +2,8 @@
 
 use std::{fmt, sync::Arc};
 
+use crate::traceparent::Traceparent;
+
 /// Longest id that is taken over from a caller.
 const MAX_LEN: usize = 64;
 
@@ -25,15 +27,9 @@ impl TraceId {
         Self(format!("{:032x}", rand::random::<u128>().max(1)).into())
     }
 
-    /// The id in a `traceparent` header: `00-{32 hex}-{16 hex}-{2 hex}`, lower case, ids not all zeros. Later
-    /// versions than 00 may carry more fields behind these.
+    /// The id in a `traceparent` header, if that is well-formed.
     pub fn from_traceparent(header: &str) -> Option<Self> {
-        let mut parts = header.trim().split('-');
-        let (version, trace, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-        let well_formed = is_hex(version, 2) && is_hex(trace, 32) && is_hex(parent, 16) && is_hex(flags, 2);
-        let known = version != "ff" && (version != "00" || parts.next().is_none());
-        let real = trace.bytes().any(|b| b != b'0') && parent.bytes().any(|b| b != b'0');
-        (well_formed && known && real).then(|| Self(trace.into()))
+        Traceparent::parse(header).map(|parent| Self(parent.trace.into()))
     }
 
     /// The id in an `X-Trace-Id` header: 1 to 64 characters of `A-Z a-z 0-9 . _ -`.
@@ -55,13 +51,10 @@ impl fmt::Display for TraceId {
     }
 }
 
-fn is_hex(text: &str, len: usize) -> bool {
-    text.len() == len && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::traceparent::is_hex;
 
     const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 

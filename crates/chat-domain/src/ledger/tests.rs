@@ -32,7 +32,7 @@ fn world(channel_type: ChannelType) -> World {
 }
 
 fn command(action: Action) -> Command {
-    Command { event_id: EventId::new(AT), at: AT, trace_id: None, action }
+    Command { event_id: EventId::new(AT), at: AT, trace_id: None, traceparent: None, action }
 }
 
 impl World {

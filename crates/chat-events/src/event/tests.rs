@@ -16,6 +16,7 @@ fn event(trace_id: Option<&str>, change: Change) -> String {
         seq: 42,
         at: Timestamp::from_millis(1_795_338_000_123),
         trace_id: trace_id.map(Into::into),
+        traceparent: None,
         change,
     };
     String::from_utf8(Event::from(entry).to_json().to_vec()).unwrap()
@@ -84,9 +85,30 @@ fn channel_events_are_frozen() {
 fn headers_are_read_from_events() {
     let header =
         EventHeader::parse(event(None, Change::MemberLeft { user_id: id(3), removed_by: id(5) }).as_bytes()).unwrap();
-    let expected =
-        EventHeader { event_type: Some(EventType::MemberLeft), channel_id: id(1), seq: Some(42), user_id: Some(id(3)) };
+    let expected = EventHeader {
+        event_type: Some(EventType::MemberLeft),
+        channel_id: id(1),
+        seq: Some(42),
+        user_id: Some(id(3)),
+        traceparent: None,
+    };
     assert_eq!(header, expected);
+}
+
+#[test]
+fn a_traced_event_says_where_spans_hang() {
+    let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let entry = Entry {
+        event_id: id(9),
+        channel_id: id(1),
+        seq: 42,
+        at: Timestamp::from_millis(1_795_338_000_123),
+        trace_id: None,
+        traceparent: Some(traceparent.into()),
+        change: Change::ChannelClosed,
+    };
+    let json = Event::from(entry).to_json();
+    assert_eq!(EventHeader::parse(&json).unwrap().traceparent.as_deref(), Some(traceparent));
 }
 
 #[test]

@@ -58,7 +58,7 @@ impl World {
             client_message_id: None,
             reply_to: None,
         };
-        Command { event_id: EventId::new(at), at, trace_id: None, action: Action::Send(message) }
+        Command { event_id: EventId::new(at), at, trace_id: None, traceparent: None, action: Action::Send(message) }
     }
 
     fn metric(&self, name: &str) -> f64 {
@@ -87,7 +87,7 @@ async fn what_waits_is_committed_together_and_published_in_order() {
     let mut waiting = tokio::task::JoinSet::new();
     for number in 0..COMMANDS {
         let (appender, command) = (world.appender.clone(), world.send(&number.to_string()));
-        waiting.spawn(async move { appender.append(command).await.unwrap().event.unwrap().seq });
+        waiting.spawn(async move { appender.append(command, None).await.unwrap().event.unwrap().seq });
     }
     let mut answered = waiting.join_all().await;
     answered.sort_unstable();
@@ -110,9 +110,9 @@ async fn a_refused_command_fails_alone() {
         message.channel_id = ChannelId::new(SystemClock.now());
     }
     let (first, refused, last) = tokio::join!(
-        world.appender.append(world.send("first")),
-        world.appender.append(elsewhere),
-        world.appender.append(world.send("last")),
+        world.appender.append(world.send("first"), None),
+        world.appender.append(elsewhere, None),
+        world.appender.append(world.send("last"), None),
     );
     assert_eq!((first.unwrap().event.unwrap().seq, last.unwrap().event.unwrap().seq), (1, 2));
     assert!(matches!(refused, Err(AppendError::Refused(Refusal::ChannelNotFound))));
@@ -123,10 +123,10 @@ async fn a_refused_command_fails_alone() {
 async fn callers_that_go_away_do_no_harm() {
     let world = World::new().await;
     {
-        let mut gone = Box::pin(world.appender.append(world.send("gone")));
+        let mut gone = Box::pin(world.appender.append(world.send("gone"), None));
         // Polled once, the command is in the queue.
         let pending = std::future::poll_fn(|context| std::task::Poll::Ready(gone.as_mut().poll(context).is_pending()));
         assert!(pending.await);
     }
-    assert_eq!(world.appender.append(world.send("next")).await.unwrap().event.unwrap().seq, 2);
+    assert_eq!(world.appender.append(world.send("next"), None).await.unwrap().event.unwrap().seq, 2);
 }

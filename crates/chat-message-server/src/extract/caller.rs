@@ -8,7 +8,7 @@ use axum::{
 };
 use chat_domain::{Actor, Refusal, Timestamp, User, UserId, user::is_void};
 use common_auth::{Principal, Role, TokenError, UnixTime};
-use common_logging::TraceId;
+use common_logging::{TraceId, trace::Place};
 
 use crate::{app::App, error::ApiError};
 
@@ -24,6 +24,8 @@ pub(crate) struct Caller {
     pub(crate) trace_id: Option<TraceId>,
     /// When its token was issued, if that is known and the token is its own.
     pub(crate) token_issued_at: Option<Timestamp>,
+    /// Where spans of its request hang, if it is traced.
+    pub(crate) traced: Option<Place>,
     admin: bool,
 }
 
@@ -77,6 +79,7 @@ impl FromRequestParts<Arc<App>> for Caller {
             speaks_for_platform: admin || principal.has_role(Role::Service),
             trace_id: parts.extensions.get::<TraceId>().cloned(),
             token_issued_at: issued_at.filter(|_| acts_for.is_none()),
+            traced: parts.extensions.get::<Place>().copied(),
             // Whose name is borrowed lends no more than its own rights.
             admin: admin && acts_for.is_none(),
         })

@@ -25,6 +25,7 @@ use chat_test_support::{
     tokens, wait_for, wait_until,
 };
 use common_auth::{Role, development_user_id};
+use common_logging::trace::Tracer;
 use common_server::{Ending, Lifecycle};
 use prometheus_client::registry::Registry;
 use reqwest::{Method, RequestBuilder, StatusCode};
@@ -99,7 +100,12 @@ impl World {
         let (publisher, follow) = RedisPublisher::connect(&config.redis, lifecycle.soft_token().clone()).unwrap();
         lifecycle.spawn_essential("bus", follow);
         let storage = chat_storage::open(&config.database).await.unwrap();
-        let backends = Backends { storage, publisher: Arc::new(publisher), clock: Arc::new(SystemClock) };
+        let backends = Backends {
+            storage,
+            publisher: Arc::new(publisher),
+            clock: Arc::new(SystemClock),
+            tracer: Tracer::default(),
+        };
         wait_until("the publisher is connected", DEADLINE, async || backends.publisher.ping().await.is_ok()).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());

@@ -105,7 +105,7 @@ async fn one_process() {
             client_message_id: None,
             reply_to: None,
         };
-        Command { event_id: EventId::new(at), at, trace_id: None, action: Action::Send(message) }
+        Command { event_id: EventId::new(at), at, trace_id: None, traceparent: None, action: Action::Send(message) }
     };
 
     let mut published = Vec::new();

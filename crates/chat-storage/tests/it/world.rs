@@ -139,7 +139,7 @@ impl World {
 
     pub(crate) fn command(&self, action: Action) -> Command {
         let at = self.now();
-        Command { event_id: EventId::new(at), at, trace_id: Some("trace".into()), action }
+        Command { event_id: EventId::new(at), at, trace_id: Some("trace".into()), traceparent: None, action }
     }
 
     pub(crate) fn send(&self, channel_id: ChannelId, sender_id: UserId, text: &str) -> Command {

@@ -7,6 +7,7 @@ mod proxy;
 mod redis;
 mod wait;
 
+mod collector;
 mod listener;
 mod scene;
 mod sql;
@@ -38,3 +39,4 @@ mod seam;
 mod sending;
 mod storage_away;
 mod termination;
+mod traces;

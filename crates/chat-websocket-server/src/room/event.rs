@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use chat_domain::{ChannelId, UserId, ports::LoggedEvent};
 use chat_events::{EventHeader, EventType};
+use common_logging::trace::Place;
 use thiserror::Error;
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 /// An event of a room's log, ready to be sent.
@@ -15,6 +17,17 @@ pub struct RoomEvent {
     pub frame: Utf8Bytes,
     /// What it does to who may listen.
     pub effect: Option<Effect>,
+    /// There only if its request is traced, and it came over the bus.
+    pub traced: Option<Box<Traced>>,
+}
+
+/// An event whose delivery becomes a span.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Traced {
+    /// Its publication.
+    pub publication: Place,
+    /// When it was heard.
+    pub heard_at: Instant,
 }
 
 /// What an event does to who may listen.
@@ -64,15 +77,17 @@ impl Published {
             (Some(EventType::ChannelClosed), _) => Some(Effect::Closed),
             _ => None,
         };
-        Ok(Self::Event(RoomEvent { seq, frame, effect }))
+        let traced = header.traceparent.as_deref().and_then(Place::from_traceparent);
+        let traced = traced.map(|publication| Box::new(Traced { publication, heard_at: Instant::now() }));
+        Ok(Self::Event(RoomEvent { seq, frame, effect, traced }))
     }
 }
 
 impl RoomEvent {
-    /// Reads an entry of the room's log.
+    /// Reads an entry of the room's log. Its trace is of the past.
     pub fn from_log(logged: &LoggedEvent) -> Result<Self, Malformed> {
         match Published::parse(logged.channel_id, logged.body.clone())? {
-            Published::Event(event) if event.seq == logged.seq => Ok(event),
+            Published::Event(event) if event.seq == logged.seq => Ok(Self { traced: None, ..event }),
             Published::Event(_) | Published::Signal(_) => Err(Malformed::Misrouted),
         }
     }

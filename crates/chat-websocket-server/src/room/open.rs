@@ -7,6 +7,7 @@ use chat_domain::{
     ChannelType, Epoch, UserId,
     ports::{Head, LoggedEvent, StorageError},
 };
+use common_logging::trace::SpanKind;
 use futures_util::future::OptionFuture;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -17,7 +18,7 @@ use super::{
     Room, RoomStatus,
     control::{Answer, Control, Join},
     departures::Departures,
-    event::{Effect, Published, RoomEvent},
+    event::{Effect, Published, RoomEvent, Traced},
     held::Held,
     presence::Presence,
     recent::Recent,
@@ -400,11 +401,29 @@ impl OpenRoom {
         let metrics = &self.room.context.metrics;
         metrics.events.inc_by(run.len() as u64);
         metrics.deliveries.inc_by(self.subscribers.deliver(run));
+        for event in run {
+            if let Some(traced) = &event.traced {
+                self.record(event.seq, traced);
+            }
+        }
         match run.last() {
             Some(RoomEvent { seq, effect: Some(Effect::Left(user_id)), .. }) => self.part_with(*user_id, *seq),
             Some(RoomEvent { effect: Some(Effect::Closed), .. }) => self.close(),
             _ => {}
         }
+    }
+
+    /// Records that an event was delivered, from when it was heard until now.
+    fn record(&self, seq: u64, traced: &Traced) {
+        let Some(span) = self.room.context.tracer.span(traced.publication, SpanKind::Consumer, "deliver") else {
+            return;
+        };
+        let mut span = span.since(traced.heard_at.into_std());
+        span.set("messaging.system", "redis");
+        span.set("messaging.operation.type", "process");
+        span.set("chat.channel.id", self.room.channel_id.to_string());
+        span.set("chat.seq", i64::try_from(seq).unwrap_or(i64::MAX));
+        span.set("chat.sessions", i64::try_from(self.subscribers.receivers(seq)).unwrap_or(i64::MAX));
     }
 
     fn part_with(&mut self, user_id: UserId, seq: u64) {

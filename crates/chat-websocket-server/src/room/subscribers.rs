@@ -172,6 +172,11 @@ impl Subscribers {
         }
     }
 
+    /// How many live sessions an event goes to.
+    pub(super) fn receivers(&self, seq: u64) -> usize {
+        self.list.iter().filter(|one| matches!(one.progress, Progress::Live(from) if from <= seq)).count()
+    }
+
     /// Queues consecutive events for each live session that does not have them yet. Returns how many deliveries that was.
     pub(super) fn deliver(&self, events: &[RoomEvent]) -> u64 {
         let mut deliveries = 0;

@@ -9,6 +9,7 @@ use chat_websocket_server::{
     session::{Connection, SessionContext},
 };
 use common_auth::{AuthConfig, Principal, TokenVerifier, UnixTime};
+use common_logging::TraceId;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::{
@@ -56,7 +57,8 @@ async fn connect(world: &World, user: UserId) -> (WebSocketStream<TcpStream>, Jo
         expires_at: UnixTime::from_millis(i64::MAX),
     };
     let stream = WebSocketStream::from_raw_socket(server, Role::Server, None).await;
-    let connection = Connection { stream, principal: Some(principal), channels: Vec::new() };
+    let connection =
+        Connection { stream, trace_id: TraceId::random(), principal: Some(principal), channels: Vec::new() };
     let mut session = JoinSet::new();
     session.spawn(chat_websocket_server::session::serve(connection, Arc::new(context)));
     (WebSocketStream::from_raw_socket(client, Role::Client, None).await, session)

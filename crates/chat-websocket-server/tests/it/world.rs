@@ -27,6 +27,7 @@ use chat_websocket_server::{
     room::{RoomContext, RoomLimits, control::Join},
     session::SessionHandle,
 };
+use common_logging::trace::Tracer;
 use common_server::Lifecycle;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -85,6 +86,7 @@ impl World {
             reader: Arc::new(LogReader::new(Arc::clone(&storage), Arc::clone(&metrics), reads)),
             tasks: lifecycle.background().clone(),
             metrics: Arc::clone(&metrics),
+            tracer: Tracer::default(),
             compare_heads: Arc::clone(&directory.compare_heads),
             registry: Arc::clone(&registry),
             subscriber,
@@ -123,8 +125,13 @@ impl World {
 
     /// Commits so many messages, publishing none.
     pub(crate) async fn send_many(&self, channel_id: ChannelId, messages: usize) {
-        let command =
-            || Command { event_id: EventId::new(AT), at: AT, trace_id: None, action: self.message(channel_id) };
+        let command = || Command {
+            event_id: EventId::new(AT),
+            at: AT,
+            trace_id: None,
+            traceparent: None,
+            action: self.message(channel_id),
+        };
         for result in self.storage.append((0..messages).map(|_| command()).collect()).await.unwrap() {
             result.unwrap();
         }
@@ -132,7 +139,7 @@ impl World {
 
     /// Commits an action, and publishes it if `published`. Returns its `seq`.
     pub(crate) async fn act(&self, action: Action, published: bool) -> u64 {
-        let command = Command { event_id: EventId::new(AT), at: AT, trace_id: None, action };
+        let command = Command { event_id: EventId::new(AT), at: AT, trace_id: None, traceparent: None, action };
         let event = self.storage.append(vec![command]).await.unwrap().remove(0).unwrap().event.unwrap();
         if published {
             let publication = Publication { topic: Topic::Room(self.channel), payload: event.body };
