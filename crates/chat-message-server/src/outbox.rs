@@ -39,6 +39,7 @@ impl Outbox {
         lifecycle: &Lifecycle,
     ) -> Self {
         let (queue, waiting) = mpsc::channel(capacity);
+        metrics.publish_queue_holds(capacity);
         let task = Task { publisher, metrics: metrics.clone(), waiting, failing: false };
         lifecycle.spawn_essential("outbox", task.run());
         Self { queue, metrics }
@@ -80,6 +81,7 @@ impl Task {
     /// Logs when publishing begins to fail and when it works again, not each failure: with the bus away there are many.
     async fn publish(&mut self, batch: Vec<Publication>) {
         let count = batch.len();
+        self.metrics.publishing(count);
         let outcome = self.publisher.publish(batch).await;
         if outcome.is_err() {
             self.metrics.publications_failed(count);

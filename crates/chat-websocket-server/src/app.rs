@@ -3,7 +3,7 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use chat_domain::{Clock, SystemClock, ports::Storage};
-use chat_events::bus::redis::RedisSubscriber;
+use chat_events::bus::redis::{RedisMetrics, RedisSubscriber};
 use common_auth::TokenVerifier;
 use common_logging::LogHandle;
 use common_server::{
@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::{
     config::{Config, LimitsConfig},
     hub::{Directory, Hub},
-    metrics::Metrics,
+    metrics::{Live, Metrics},
     outbox::OutboxLimits,
     pace::Intervals,
     reader::{LogReader, ReadLimits},
@@ -77,12 +77,18 @@ pub enum StartError {
 pub async fn start(config: Config, lifecycle: &Lifecycle, logs: LogHandle) -> Result<(), StartError> {
     let websocket = listen("websocket.listen", config.websocket.listen).await?;
     let management = listen("management.listen", config.management.listen).await?;
-    let storage = chat_storage::open(&config.database).await?;
+    let mut registry = Registry::default();
+    let storage = chat_storage::open_measured(&config.database, &mut registry).await?;
 
     let metrics = Arc::new(Metrics::default());
     let directory = Arc::new(Directory::default());
-    let subscriber = connect_bus(&config, &directory, &metrics, lifecycle)?;
+    metrics.register(&mut registry);
+    let live = Live { directory: Arc::clone(&directory), most_frames: config.limits.outbox_frames };
+    registry.register_collector(Box::new(live));
+    let redis = RedisMetrics::register(&mut registry);
+    let subscriber = connect_bus(&config, &redis, &directory, &metrics, lifecycle)?;
     let readiness = Readiness::new(lifecycle);
+    registry.register("chat_ready", "1 while traffic is welcome", readiness.clone());
     watch_storage(Arc::clone(&storage), readiness.latch("storage"), lifecycle);
     if config.limits.repair {
         reconcile_heads(&config.limits, &directory, &storage, &metrics, lifecycle);
@@ -111,8 +117,6 @@ pub async fn start(config: Config, lifecycle: &Lifecycle, logs: LogHandle) -> Re
     info!(instance.id = %context.instance_id, "instance starts");
 
     let health = health(Arc::clone(&storage), subscriber);
-    let mut registry = Registry::default();
-    metrics.register(&mut registry);
     let addresses = [("websocket", address(&websocket)), ("management", address(&management))];
     Management::new(INFO, readiness, health, Arc::new(registry)).loggers(logs).serve(management, lifecycle);
 
@@ -142,6 +146,7 @@ fn address(listener: &TcpListener) -> SocketAddr {
 
 fn connect_bus(
     config: &Config,
+    redis: &RedisMetrics,
     directory: &Arc<Directory>,
     metrics: &Arc<Metrics>,
     lifecycle: &Lifecycle,
@@ -149,7 +154,7 @@ fn connect_bus(
     let (directory, metrics) = (Arc::clone(directory), Arc::clone(metrics));
     let sink = Box::new(move |delivery| directory.deliver(delivery, &metrics));
     let stop = lifecycle.background().stopping().clone();
-    let (subscriber, run) = RedisSubscriber::connect(&config.redis, sink, stop)?;
+    let (subscriber, run) = RedisSubscriber::connect(&config.redis, redis, sink, stop)?;
     lifecycle.spawn_essential_background("bus", run);
     Ok(Arc::new(subscriber))
 }

@@ -7,6 +7,7 @@
 mod access;
 mod keeper;
 mod line;
+mod metrics;
 mod publisher;
 mod reader;
 mod scout;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize, Serializer};
 
+pub use metrics::{Command as RedisCommand, Metrics as RedisMetrics};
 pub use publisher::RedisPublisher;
 pub use subscriber::RedisSubscriber;
 

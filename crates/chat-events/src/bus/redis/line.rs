@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 
 use super::{
     access::{Access, Connection},
+    metrics::{Command, Metrics},
     not_connected, unavailable,
 };
 use crate::bus::{BusError, Publication};
@@ -28,6 +29,8 @@ pub(super) struct Line {
     connection: Connection,
     sharded: bool,
     patience: Duration,
+    publishing: Command,
+    pinging: Command,
     state: Mutex<State>,
 }
 
@@ -40,11 +43,12 @@ enum State {
 }
 
 impl Line {
-    pub(super) fn open(access: &Access, server: &Server) -> Result<Self, BusError> {
+    pub(super) fn open(access: &Access, server: &Server, metrics: &Metrics) -> Result<Self, BusError> {
         let connection = access.publishing(server)?;
         let sharded = access.is_cluster();
         let patience = if sharded { PATIENCE } else { access.command_timeout };
-        Ok(Self { connection, sharded, patience, state: Mutex::new(State::Free) })
+        let (publishing, pinging) = (metrics.command("publish"), metrics.command("ping"));
+        Ok(Self { connection, sharded, patience, publishing, pinging, state: Mutex::new(State::Free) })
     }
 
     /// Is it connected, and owes no answer?
@@ -70,6 +74,10 @@ impl Line {
 
     /// Publishes in the given order, and waits for the answer as long as the others may be kept waiting.
     pub(super) async fn publish(&self, batch: &[Publication]) -> Result<(), BusError> {
+        self.publishing.measured(self.publish_in_time(batch)).await
+    }
+
+    async fn publish_in_time(&self, batch: &[Publication]) -> Result<(), BusError> {
         let mut answer = self.send(batch).await.map_err(|error| unavailable(&error))?;
         let Ok(outcome) = tokio::time::timeout(self.patience, &mut answer).await else {
             *self.state.lock() = State::Late(answer);
@@ -96,7 +104,7 @@ impl Line {
         if !self.is_free() {
             return Err(not_connected());
         }
-        self.connection.client.ping::<()>(None).await.map_err(|error| unavailable(&error))
+        self.pinging.measured(self.connection.client.ping::<()>(None)).await.map_err(|error| unavailable(&error))
     }
 
     pub(super) async fn close(&self) {

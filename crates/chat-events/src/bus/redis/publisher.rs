@@ -7,7 +7,9 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
-use super::{RedisConfig, access::Access, line::Line, not_connected, scout::Scout, topology::Topology};
+use super::{
+    RedisConfig, access::Access, line::Line, metrics::Metrics, not_connected, scout::Scout, topology::Topology,
+};
 use crate::bus::{BusError, Publication, Publisher};
 
 /// Most payloads that go out in one pipeline, which bounds what one call keeps in memory.
@@ -24,10 +26,14 @@ impl RedisPublisher {
     /// polled, until `stop`; after that it publishes on the connections that it has.
     pub fn connect(
         config: &RedisConfig,
+        metrics: &Metrics,
         stop: CancellationToken,
     ) -> Result<(Self, impl Future<Output = ()> + Send + use<>), BusError> {
         let access = Arc::new(Access::new(config)?);
-        let routes = Arc::new(Routes { access: Arc::clone(&access), table: Mutex::default() });
+        let routes =
+            Arc::new(Routes { access: Arc::clone(&access), metrics: metrics.clone(), table: Mutex::default() });
+        let watched = Arc::downgrade(&routes);
+        routes.metrics.watch(move || watched.upgrade().is_some_and(|routes| routes.is_up()));
         let follow = Arc::clone(&routes).follow(Scout::new(access));
         let run = async move {
             stop.run_until_cancelled(follow).await;
@@ -69,6 +75,7 @@ type Group = (Arc<Line>, Vec<Publication>);
 /// Which line a topic is published on.
 struct Routes {
     access: Arc<Access>,
+    metrics: Metrics,
     table: Mutex<Table>,
 }
 
@@ -82,14 +89,21 @@ impl Routes {
     async fn follow(self: Arc<Self>, mut scout: Scout) {
         loop {
             let topology = scout.changed().await;
-            self.table.lock().follow(topology, &self.access);
+            self.table.lock().follow(topology, &self.access, &self.metrics);
         }
     }
 
     fn lines(&self) -> Vec<Arc<Line>> {
         let mut table = self.table.lock();
-        table.renew(&self.access);
+        table.renew(&self.access, &self.metrics);
         table.lines.values().cloned().collect()
+    }
+
+    /// Has each topic a server, and does each server take publications?
+    fn is_up(&self) -> bool {
+        let table = self.table.lock();
+        let is_whole = table.topology.as_ref().is_some_and(|topology| topology.is_whole());
+        is_whole && table.lines.values().all(|line| line.is_free())
     }
 
     async fn publish(&self, batch: Vec<Publication>) -> Result<(), BusError> {
@@ -102,7 +116,7 @@ impl Routes {
     /// The publications of each line, in the given order, and whether some have none.
     fn by_line(&self, batch: Vec<Publication>) -> (Vec<Group>, bool) {
         let mut table = self.table.lock();
-        table.renew(&self.access);
+        table.renew(&self.access, &self.metrics);
         let mut groups: HashMap<&Server, Vec<Publication>> = HashMap::new();
         let mut unreachable = false;
         for publication in batch {
@@ -124,28 +138,28 @@ impl Routes {
 }
 
 impl Table {
-    fn follow(&mut self, topology: Arc<Topology>, access: &Access) {
+    fn follow(&mut self, topology: Arc<Topology>, access: &Access, metrics: &Metrics) {
         let wanted = topology.servers();
         self.lines.retain(|server, _| wanted.contains(server));
         for server in wanted {
             if !self.lines.contains_key(server) {
-                self.open(server, access);
+                self.open(server, access, metrics);
             }
         }
         self.topology = Some(topology);
     }
 
     /// Replaces the lines that are dead.
-    fn renew(&mut self, access: &Access) {
+    fn renew(&mut self, access: &Access, metrics: &Metrics) {
         let dead: Vec<_> =
             self.lines.iter().filter(|(_, line)| line.is_dead()).map(|(server, _)| server.clone()).collect();
         for server in dead {
-            self.open(&server, access);
+            self.open(&server, access, metrics);
         }
     }
 
-    fn open(&mut self, server: &Server, access: &Access) {
-        match Line::open(access, server) {
+    fn open(&mut self, server: &Server, access: &Access, metrics: &Metrics) {
+        match Line::open(access, server, metrics) {
             Ok(line) => drop(self.lines.insert(server.clone(), Arc::new(line))),
             Err(reason) => error!(error = %reason, bus.server = %server, "a server cannot be published to"),
         }
