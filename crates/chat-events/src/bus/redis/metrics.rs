@@ -127,7 +127,7 @@ mod tests {
     fn it_is_up_while_all_that_is_watched_is() {
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
-        let is_up = |registry: &Registry| text(registry).contains("chat_redis_up 1");
+        let is_up = |registry: &Registry| text(registry).contains("\nchat_redis_up 1\n");
         assert!(!is_up(&registry), "nothing is connected yet");
         let there = Arc::new(AtomicBool::new(true));
         let watched = Arc::clone(&there);
