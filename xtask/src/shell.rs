@@ -28,9 +28,18 @@ pub(crate) fn shown(command: &Command) -> String {
     words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
 }
 
-/// `cargo`, the one that runs this program.
+/// `cargo`, the one that runs this program. It is not told that it runs within one: build scripts that look at the
+/// variables of a package would be run again, and all that depends on them be built again, with each change between this
+/// command and a plain `cargo build`.
 pub(crate) fn cargo() -> Command {
-    Command::new(variable("CARGO").unwrap_or_else(|| "cargo".to_owned()))
+    let mut command = Command::new(variable("CARGO").unwrap_or_else(|| "cargo".to_owned()));
+    for (name, _) in std::env::vars_os() {
+        let is_of_package = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+        if name.to_str().is_some_and(is_of_package) {
+            command.env_remove(name);
+        }
+    }
+    command
 }
 
 /// An environment variable, when it is set and not empty.

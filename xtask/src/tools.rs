@@ -41,6 +41,15 @@ pub(crate) fn chromium(policy: Policy) -> Outcome<(PathBuf, PathBuf)> {
     found_or_installed("Chromium with chromedriver", both, &packages, policy)
 }
 
+/// Prometheus and its promtool. The package of Debian also has a service, which starts where services do, on a port and in
+/// a folder of its own: the tests neither use it nor get in its way.
+pub(crate) fn prometheus(policy: Policy) -> Outcome<(PathBuf, PathBuf)> {
+    let packages = Packages { apt: &["prometheus"], dnf: &["golang-github-prometheus"], brew: &["prometheus"] };
+    let find = |name| program_in(&[name], &search_path());
+    let both = || Some((find("prometheus")?, find("promtool")?));
+    found_or_installed("Prometheus with promtool", both, &packages, policy)
+}
+
 /// Where downloaded tools are kept.
 fn tools_folder() -> PathBuf {
     target().join("tools")

@@ -6,6 +6,7 @@ use chat_domain::{
     Timestamp, UserId, channel::MemberRole, ledger::Entry,
 };
 use serde::{Deserialize, Deserializer, Serialize, de::IntoDeserializer, de::value::StrDeserializer};
+use serde_json::value::RawValue;
 
 /// An event of a channel. Field order is part of the golden files, not of the contract.
 #[derive(Clone, Debug, Serialize)]
@@ -190,6 +191,9 @@ pub struct EventHeader {
     pub user_id: Option<UserId>,
     /// Where spans hang; `None` for most events.
     pub traceparent: Option<String>,
+    /// When it happened; `None` where that cannot be read: nothing is routed by it.
+    #[serde(default, deserialize_with = "readable_time")]
+    pub at: Option<Timestamp>,
 }
 
 impl EventHeader {
@@ -197,6 +201,11 @@ impl EventHeader {
     pub fn parse(payload: &[u8]) -> Result<Self, serde_json::Error> {
         serde_json::from_slice(payload)
     }
+}
+
+fn readable_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+    let raw = <&RawValue>::deserialize(deserializer)?;
+    Ok(raw.get().trim_matches('"').parse().ok())
 }
 
 fn known_type<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<EventType>, D::Error> {

@@ -77,6 +77,7 @@ impl Appender {
         lifecycle: &Lifecycle,
     ) -> Self {
         let (queue, jobs) = mpsc::channel(capacity);
+        metrics.append_queue_holds(capacity);
         let task = Task { storage, outbox, metrics: metrics.clone(), jobs };
         lifecycle.spawn_essential("appender", task.run());
         Self { queue, metrics }

@@ -9,7 +9,10 @@ use std::{
 };
 
 use chat_domain::SystemClock;
-use chat_events::bus::{Publisher, redis::RedisPublisher};
+use chat_events::bus::{
+    Publisher,
+    redis::{RedisMetrics, RedisPublisher},
+};
 use chat_message_server::{Backends, Config, config::INFO, serve};
 use common_logging::{
     LogHandle,
@@ -62,16 +65,16 @@ async fn renew_epochs(config: &Config) -> Result<ExitCode, Box<dyn Error>> {
 async fn run(config: &Config, logs: LogHandle) -> Result<ExitCode, Box<dyn Error>> {
     raise_file_limit();
     let lifecycle = Lifecycle::new(config.process.drain);
-    let backends = open(config, &lifecycle).await?;
+    let mut registry = Registry::default();
+    let backends = open(config, &mut registry, &lifecycle).await?;
     let listener = bind("http.listen", config.http.listen).await?;
     let management = bind("management.listen", config.management.listen).await?;
     let (http, probes) = (listener.local_addr()?, management.local_addr()?);
 
-    let mut registry = Registry::default();
     serve(listener, config, &backends, &mut registry, &lifecycle)?;
-    Management::new(INFO, Readiness::new(&lifecycle), backends.health(), registry)
-        .loggers(logs)
-        .serve(management, &lifecycle);
+    let readiness = Readiness::new(&lifecycle);
+    registry.register("chat_ready", "1 while traffic is welcome", readiness.clone());
+    Management::new(INFO, readiness, backends.health(), registry).loggers(logs).serve(management, &lifecycle);
     if let Some(path) = &config.process.address_file {
         write_address_file(path, &[("http", http), ("management", probes)])?;
     }
@@ -82,9 +85,10 @@ async fn run(config: &Config, logs: LogHandle) -> Result<ExitCode, Box<dyn Error
     Ok(code)
 }
 
-async fn open(config: &Config, lifecycle: &Lifecycle) -> Result<Backends, Box<dyn Error>> {
-    let storage = chat_storage::open(&config.database).await?;
-    let (publisher, follow) = RedisPublisher::connect(&config.redis, lifecycle.soft_token().clone())?;
+async fn open(config: &Config, registry: &mut Registry, lifecycle: &Lifecycle) -> Result<Backends, Box<dyn Error>> {
+    let storage = chat_storage::open_measured(&config.database, registry).await?;
+    let metrics = RedisMetrics::register(registry);
+    let (publisher, follow) = RedisPublisher::connect(&config.redis, &metrics, lifecycle.soft_token().clone())?;
     lifecycle.spawn_essential("bus", follow);
     let reached = async {
         while publisher.ping().await.is_err() {

@@ -1,14 +1,5 @@
 //! Every metric of the message server. Labels are bounded: routes by their pattern, never an id.
-//!
-//! | name | labels | what |
-//! |---|---|---|
-//! | `chat_http_requests_total` | route, method, status | requests answered |
-//! | `chat_http_request_duration_seconds` | route, method | time from head to answer |
-//! | `chat_append_batch_size` | – | commands in one commit |
-//! | `chat_append_duration_seconds` | – | time of one commit |
-//! | `chat_append_queue_depth` | – | commands that wait for a commit |
-//! | `chat_publish_failures_total` | – | publications that may not have gone out |
-//! | `chat_publish_queue_depth` | – | publications that wait |
+//! What each means is in `docs/metrics.md`, which a test compares with what a running server shows.
 
 use std::{sync::atomic::AtomicI64, time::Duration};
 
@@ -31,8 +22,11 @@ pub(crate) struct Metrics {
     append_batch: Histogram,
     append_duration: Histogram,
     append_queue: Gauge<i64, AtomicI64>,
+    append_queue_limit: Gauge<i64, AtomicI64>,
+    publish_batch: Histogram,
     publish_failures: Counter,
     publish_queue: Gauge<i64, AtomicI64>,
+    publish_queue_limit: Gauge<i64, AtomicI64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -58,8 +52,12 @@ impl Metrics {
             append_batch: Histogram::new(exponential_buckets(1.0, 2.0, 9)),
             append_duration: durations(),
             append_queue: Gauge::default(),
+            append_queue_limit: Gauge::default(),
+            // 1 to 512 in powers of two.
+            publish_batch: Histogram::new(exponential_buckets(1.0, 2.0, 10)),
             publish_failures: Counter::default(),
             publish_queue: Gauge::default(),
+            publish_queue_limit: Gauge::default(),
         };
         registry.register("chat_http_requests", "Requests answered", metrics.requests.clone());
         registry.register(
@@ -71,11 +69,22 @@ impl Metrics {
         registry.register("chat_append_duration_seconds", "Time of one commit", metrics.append_duration.clone());
         registry.register("chat_append_queue_depth", "Commands that wait for a commit", metrics.append_queue.clone());
         registry.register(
+            "chat_append_queue_limit",
+            "Most commands that may wait for a commit",
+            metrics.append_queue_limit.clone(),
+        );
+        registry.register("chat_publish_batch_size", "Publications in one call", metrics.publish_batch.clone());
+        registry.register(
             "chat_publish_failures",
             "Publications that may not have gone out",
             metrics.publish_failures.clone(),
         );
         registry.register("chat_publish_queue_depth", "Publications that wait", metrics.publish_queue.clone());
+        registry.register(
+            "chat_publish_queue_limit",
+            "Most publications that may wait",
+            metrics.publish_queue_limit.clone(),
+        );
         metrics
     }
 
@@ -98,6 +107,22 @@ impl Metrics {
     /// So many commands wait now.
     pub(crate) fn append_queued(&self, waiting: usize) {
         self.append_queue.set(gauge(waiting));
+    }
+
+    /// So many commands may wait.
+    pub(crate) fn append_queue_holds(&self, capacity: usize) {
+        self.append_queue_limit.set(gauge(capacity));
+    }
+
+    /// So many publications go out together.
+    #[expect(clippy::cast_precision_loss, reason = "a batch is small")]
+    pub(crate) fn publishing(&self, count: usize) {
+        self.publish_batch.observe(count as f64);
+    }
+
+    /// So many publications may wait.
+    pub(crate) fn publish_queue_holds(&self, capacity: usize) {
+        self.publish_queue_limit.set(gauge(capacity));
     }
 
     /// So many publications may not have gone out.

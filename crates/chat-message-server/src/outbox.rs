@@ -46,6 +46,7 @@ impl Outbox {
         lifecycle: &Lifecycle,
     ) -> Self {
         let (queue, waiting) = mpsc::channel(capacity);
+        metrics.publish_queue_holds(capacity);
         let task = Task { publisher, metrics: metrics.clone(), waiting, failing: false };
         lifecycle.spawn_essential("outbox", task.run());
         Self { queue, metrics }
@@ -97,6 +98,7 @@ impl Task {
             outgoing.publication
         });
         let batch = batch.collect();
+        self.metrics.publishing(count);
         let outcome = self.publisher.publish(batch).await;
         if let Err(error) = &outcome {
             self.metrics.publications_failed(count);

@@ -3,6 +3,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use chat_domain::ports::Storage;
+use prometheus_client::registry::Registry;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize, Serializer};
 use thiserror::Error;
@@ -81,11 +82,19 @@ impl DatabaseConfig {
 /// # Errors
 /// When the configuration makes no sense, the store cannot be reached, or its schema is of a newer version.
 pub async fn open(config: &DatabaseConfig) -> Result<Arc<dyn Storage>, OpenError> {
+    open_measured(config, &mut Registry::default()).await
+}
+
+/// The same, with metrics of each operation and of the connections in `registry`.
+///
+/// # Errors
+/// As those of [`open`].
+pub async fn open_measured(config: &DatabaseConfig, registry: &mut Registry) -> Result<Arc<dyn Storage>, OpenError> {
     config.check()?;
     if config.scheme() == "sqlite" {
-        return Ok(Arc::new(SqliteStorage::open(config).await?));
+        return Ok(Arc::new(SqliteStorage::open(config, registry).await?));
     }
-    Ok(Arc::new(PostgresStorage::open(config).await?))
+    Ok(Arc::new(PostgresStorage::open(config, registry).await?))
 }
 
 /// Why a store could not be opened. Shows no secret.

@@ -13,6 +13,41 @@ pub(crate) fn storage_error(operation: &'static str, error: sqlx::Error) -> Stor
     StorageError::Failed { operation, source: error.into() }
 }
 
+/// What a failed operation is to who watches the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FailureKind {
+    /// No connection became free in time.
+    NoConnection,
+    /// No answer in time.
+    Timeout,
+    /// It passes by itself, or when somebody puts the store right.
+    Unavailable,
+    /// A defect here, in the schema or in the data.
+    Failed,
+}
+
+impl FailureKind {
+    pub(crate) const ALL: [Self; 4] = [Self::NoConnection, Self::Timeout, Self::Unavailable, Self::Failed];
+
+    pub(crate) fn of(error: &sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::PoolTimedOut => Self::NoConnection,
+            sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::TimedOut => Self::Timeout,
+            other if is_unavailable(other) => Self::Unavailable,
+            _ => Self::Failed,
+        }
+    }
+
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoConnection => "no_connection",
+            Self::Timeout => "timeout",
+            Self::Unavailable => "unavailable",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// A stored value that makes no sense.
 pub(crate) fn corrupt(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> sqlx::Error {
     sqlx::Error::Decode(source.into())
@@ -100,6 +135,19 @@ fn sqlite_code(error: &dyn DatabaseError) -> Option<i32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn failures_are_told_apart() {
+        let kinds = [
+            (sqlx::Error::PoolTimedOut, FailureKind::NoConnection),
+            (crate::bounded::timed_out(), FailureKind::Timeout),
+            (sqlx::Error::WorkerCrashed, FailureKind::Unavailable),
+            (sqlx::Error::RowNotFound, FailureKind::Failed),
+        ];
+        for (error, kind) in kinds {
+            assert_eq!(FailureKind::of(&error), kind, "{error}");
+        }
+    }
 
     #[test]
     fn what_passes_by_itself_is_not_a_defect() {

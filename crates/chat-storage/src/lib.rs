@@ -5,6 +5,7 @@
 //!   new channel.
 //! - `sqlite`, `postgres`: the adapters. Each has its own SQL where the dialects differ (locks, arrays); what reads the
 //!   same in both is in `sql`, what the rows mean in `rows`, how a page of history is put together in `history`.
+//! - `bounded`: what every operation passes through: its deadline, and what `metrics` counts of it.
 //! - `error`: which failure is "not now" and which is "not so".
 //!
 //! # What holds in both
@@ -22,9 +23,10 @@ mod config;
 mod create;
 mod error;
 mod history;
+mod metrics;
 mod postgres;
 mod rows;
 mod sql;
 mod sqlite;
 
-pub use config::{DatabaseConfig, OpenError, open};
+pub use config::{DatabaseConfig, OpenError, open, open_measured};

@@ -5,7 +5,7 @@ mod channels;
 mod messages;
 mod users;
 
-use std::{str::FromStr, time::Duration};
+use std::str::FromStr;
 
 use async_trait::async_trait;
 use chat_domain::{
@@ -16,6 +16,7 @@ use chat_domain::{
         NewChannel, Standing, Storage, StorageError, UserRepository,
     },
 };
+use prometheus_client::registry::Registry;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{
     ConnectOptions, Connection, PgConnection, PgPool, Postgres, Transaction,
@@ -25,8 +26,9 @@ use sqlx::{
 use uuid::Uuid;
 
 use crate::{
-    bounded::{bounded, timed_out, with_retries},
+    bounded::{Bounds, timed_out, with_retries},
     config::{DatabaseConfig, OpenError, masked},
+    metrics::{Metrics, PoolState, Pools},
 };
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
@@ -59,12 +61,12 @@ pub(crate) struct PostgresStorage {
     appends: PgPool,
     /// For what may lag: older history, lists and members. The primary itself where there is no replica.
     lagging: PgPool,
-    limit: Duration,
+    bounds: Bounds,
 }
 
 impl PostgresStorage {
     /// Connects and migrates.
-    pub(crate) async fn open(config: &DatabaseConfig) -> Result<Self, OpenError> {
+    pub(crate) async fn open(config: &DatabaseConfig, registry: &mut Registry) -> Result<Self, OpenError> {
         migrate(connect(config, &config.url).await?, &config.url).await?;
         let of_appends = connections_of_appends(config.max_connections);
         let primary = pool(config, &config.url, config.max_connections - of_appends)?;
@@ -78,7 +80,14 @@ impl PostgresStorage {
                 pool(config, url, config.max_connections)?
             }
         };
-        Ok(Self { primary, appends, lagging, limit: config.call_timeout() })
+        // Those that are the primary itself are not shown a second time.
+        let mut pools = vec![("primary", primary.clone())];
+        pools.extend((of_appends > 0).then(|| ("appends", appends.clone())));
+        pools.extend(config.replica_url.is_some().then(|| ("replica", lagging.clone())));
+        let look = move || pools.iter().map(|(name, pool)| PoolState::of(name, pool)).collect();
+        registry.register_collector(Box::new(Pools(look)));
+        let bounds = Bounds { limit: config.call_timeout(), metrics: Metrics::register(registry) };
+        Ok(Self { primary, appends, lagging, bounds })
     }
 }
 
@@ -132,7 +141,7 @@ async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx::Er
 impl Storage for PostgresStorage {
     async fn ping(&self) -> Result<(), StorageError> {
         let ping = async { self.primary.acquire().await?.ping().await };
-        bounded("ping", self.limit, ping).await
+        self.bounds.run("ping", ping).await
     }
 
     async fn close(&self) {
@@ -144,26 +153,26 @@ impl Storage for PostgresStorage {
 impl ChannelLog for PostgresStorage {
     async fn append(&self, commands: Vec<Command>) -> Result<Vec<Result<Appended, Refusal>>, StorageError> {
         let append = with_retries(|| append::append(&self.appends, commands.clone()));
-        bounded("append", self.limit, append).await
+        self.bounds.run("append", append).await
     }
 
     async fn heads(&self, channels: &[ChannelId]) -> Result<Vec<Head>, StorageError> {
-        bounded("heads", self.limit, channels::heads(&self.primary, channels)).await
+        self.bounds.run("heads", channels::heads(&self.primary, channels)).await
     }
 
     async fn replay(&self, channel: ChannelId, after_seq: u64, limit: u32) -> Result<Vec<LoggedEvent>, StorageError> {
-        bounded("replay", self.limit, messages::replay(&self.primary, channel, after_seq, limit)).await
+        self.bounds.run("replay", messages::replay(&self.primary, channel, after_seq, limit)).await
     }
 
     async fn access(&self, user: UserId, channels: &[ChannelId]) -> Result<Vec<Access>, StorageError> {
-        bounded("access", self.limit, channels::access(&self.primary, user, channels)).await
+        self.bounds.run("access", channels::access(&self.primary, user, channels)).await
     }
 
     async fn renew_epochs(&self) -> Result<u64, StorageError> {
         let (mut renewed, mut last) = (0, Uuid::nil());
         loop {
             let batch = with_retries(|| channels::renew_epochs(&self.primary, last));
-            let ids = bounded("renew_epochs", self.limit, batch).await?;
+            let ids = self.bounds.run("renew_epochs", batch).await?;
             let Some(greatest) = ids.iter().max() else { return Ok(renewed) };
             (renewed, last) = (renewed + ids.len() as u64, *greatest);
         }
@@ -173,7 +182,7 @@ impl ChannelLog for PostgresStorage {
 #[async_trait]
 impl MessageRepository for PostgresStorage {
     async fn message(&self, id: MessageId) -> Result<Option<Message>, StorageError> {
-        bounded("message", self.limit, messages::message(&self.primary, id)).await
+        self.bounds.run("message", messages::message(&self.primary, id)).await
     }
 
     async fn history(&self, channel: ChannelId, from: HistoryAnchor, limit: u32) -> Result<HistoryPage, StorageError> {
@@ -182,7 +191,7 @@ impl MessageRepository for PostgresStorage {
             // Who asks for these may do so to catch up, and must not miss what was acknowledged.
             HistoryAnchor::Latest | HistoryAnchor::After(_) | HistoryAnchor::Around(_) => &self.primary,
         };
-        bounded("history", self.limit, messages::history(pool, channel, from, limit)).await
+        self.bounds.run("history", messages::history(pool, channel, from, limit)).await
     }
 }
 
@@ -190,11 +199,11 @@ impl MessageRepository for PostgresStorage {
 impl ChannelRepository for PostgresStorage {
     async fn create(&self, channel: NewChannel) -> Result<Created, CommandError> {
         let create = with_retries(|| channels::create(&self.primary, channel.clone()));
-        Ok(bounded("create", self.limit, create).await??)
+        Ok(self.bounds.run("create", create).await??)
     }
 
     async fn channel(&self, id: ChannelId, user: UserId) -> Result<Option<ChannelView>, StorageError> {
-        bounded("channel", self.limit, channels::channel(&self.primary, id, user)).await
+        self.bounds.run("channel", channels::channel(&self.primary, id, user)).await
     }
 
     async fn channels(
@@ -204,7 +213,7 @@ impl ChannelRepository for PostgresStorage {
         after: Option<ChannelCursor>,
         limit: u32,
     ) -> Result<Vec<ChannelSummary>, StorageError> {
-        bounded("channels", self.limit, channels::channels(&self.lagging, user, scope, after, limit)).await
+        self.bounds.run("channels", channels::channels(&self.lagging, user, scope, after, limit)).await
     }
 
     async fn members(
@@ -213,22 +222,22 @@ impl ChannelRepository for PostgresStorage {
         after: Option<UserId>,
         limit: u32,
     ) -> Result<Vec<MemberView>, StorageError> {
-        bounded("members", self.limit, channels::members(&self.lagging, channel, after, limit)).await
+        self.bounds.run("members", channels::members(&self.lagging, channel, after, limit)).await
     }
 }
 
 #[async_trait]
 impl UserRepository for PostgresStorage {
     async fn ensure_user(&self, id: UserId, username: &str, at: Timestamp) -> Result<User, StorageError> {
-        bounded("ensure_user", self.limit, users::ensure(&self.primary, id, username, at)).await
+        self.bounds.run("ensure_user", users::ensure(&self.primary, id, username, at)).await
     }
 
     async fn user(&self, id: UserId) -> Result<Option<User>, StorageError> {
-        bounded("user", self.limit, users::user(&self.primary, id)).await
+        self.bounds.run("user", users::user(&self.primary, id)).await
     }
 
     async fn restricted(&self, users: &[UserId]) -> Result<Vec<Standing>, StorageError> {
-        bounded("restricted", self.limit, users::restricted(&self.primary, users)).await
+        self.bounds.run("restricted", users::restricted(&self.primary, users)).await
     }
 
     async fn update_profile(
@@ -238,22 +247,24 @@ impl UserRepository for PostgresStorage {
         email: Option<&str>,
         at: Timestamp,
     ) -> Result<Option<User>, StorageError> {
-        bounded("update_profile", self.limit, users::update_profile(&self.primary, id, username, email, at)).await
+        self.bounds.run("update_profile", users::update_profile(&self.primary, id, username, email, at)).await
     }
 
     async fn change_status(&self, id: UserId, to: UserStatus, at: Timestamp) -> Result<User, CommandError> {
         let change = with_retries(|| users::change_status(&self.primary, id, to, at));
-        Ok(bounded("change_status", self.limit, change).await??)
+        Ok(self.bounds.run("change_status", change).await??)
     }
 
     async fn revoke_tokens(&self, id: UserId, before: Timestamp) -> Result<Timestamp, CommandError> {
         let revoke = with_retries(|| users::revoke_tokens(&self.primary, id, before));
-        Ok(bounded("revoke_tokens", self.limit, revoke).await??)
+        Ok(self.bounds.run("revoke_tokens", revoke).await??)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use chat_domain::{
         Channel, ChannelDetails, ChannelType, EventId, MessageContent,
         ledger::{Action, NewMessage},
@@ -278,7 +289,7 @@ mod tests {
         let acquire_timeout = Duration::from_millis(300);
         let config =
             DatabaseConfig { url: database.url().into(), max_connections: 4, acquire_timeout, ..Default::default() };
-        let store = PostgresStorage::open(&config).await.unwrap();
+        let store = PostgresStorage::open(&config, &mut Registry::default()).await.unwrap();
         let mut readers = Vec::new();
         for _ in 0..3 {
             readers.push(store.primary.acquire().await.unwrap());
@@ -291,8 +302,8 @@ mod tests {
     async fn a_process_that_stalls_in_a_transaction_holds_up_others_for_a_moment_only() {
         let database = Database::create().await;
         let config = DatabaseConfig { url: database.url().into(), ..DatabaseConfig::default() };
-        let stalled = PostgresStorage::open(&config).await.unwrap();
-        let other = PostgresStorage::open(&config).await.unwrap();
+        let stalled = PostgresStorage::open(&config, &mut Registry::default()).await.unwrap();
+        let other = PostgresStorage::open(&config, &mut Registry::default()).await.unwrap();
         let alice = UserId::new(AT);
         other.ensure_user(alice, "alice", AT).await.unwrap();
         let details = ChannelDetails { name: Some("room".into()), description: None };

@@ -7,7 +7,7 @@ mod messages;
 mod users;
 mod writer;
 
-use std::{str::FromStr, time::Duration};
+use std::str::FromStr;
 
 use async_trait::async_trait;
 use chat_domain::{
@@ -18,6 +18,7 @@ use chat_domain::{
         NewChannel, Standing, Storage, StorageError, UserRepository,
     },
 };
+use prometheus_client::registry::Registry;
 use secrecy::ExposeSecret;
 use sqlx::{
     SqlitePool,
@@ -27,8 +28,9 @@ use uuid::Uuid;
 
 use self::writer::Writer;
 use crate::{
-    bounded::{bounded, with_retries},
+    bounded::{Bounds, with_retries},
     config::{DatabaseConfig, OpenError, masked},
+    metrics::{Metrics, PoolState, Pools},
 };
 
 /// A database file: one connection that writes, and some that read beside it.
@@ -36,12 +38,12 @@ use crate::{
 pub(crate) struct SqliteStorage {
     writer: Writer,
     readers: SqlitePool,
-    limit: Duration,
+    bounds: Bounds,
 }
 
 impl SqliteStorage {
     /// Makes the file if there is none, and migrates.
-    pub(crate) async fn open(config: &DatabaseConfig) -> Result<Self, OpenError> {
+    pub(crate) async fn open(config: &DatabaseConfig, registry: &mut Registry) -> Result<Self, OpenError> {
         let options = options(config)?;
         let directory = options.get_filename().parent().filter(|directory| !directory.as_os_str().is_empty());
         if let Some(missing) = directory.filter(|directory| !directory.is_dir()) {
@@ -53,7 +55,11 @@ impl SqliteStorage {
             .acquire_timeout(config.acquire_timeout)
             .test_before_acquire(false)
             .connect_lazy_with(options.busy_timeout(config.acquire_timeout));
-        Ok(Self { writer, readers, limit: config.call_timeout() })
+        let (writing, reading) = (writer.pool().clone(), readers.clone());
+        let pools = move || vec![PoolState::of("writer", &writing), PoolState::of("readers", &reading)];
+        registry.register_collector(Box::new(Pools(pools)));
+        let bounds = Bounds { limit: config.call_timeout(), metrics: Metrics::register(registry) };
+        Ok(Self { writer, readers, bounds })
     }
 }
 
@@ -83,7 +89,7 @@ impl Storage for SqliteStorage {
             sqlx::query("SELECT 1 FROM users LIMIT 1").fetch_optional(&self.readers).await?;
             self.writer.ping().await
         };
-        bounded("ping", self.limit, ping).await
+        self.bounds.run("ping", ping).await
     }
 
     async fn close(&self) {
@@ -96,26 +102,26 @@ impl Storage for SqliteStorage {
 impl ChannelLog for SqliteStorage {
     async fn append(&self, commands: Vec<Command>) -> Result<Vec<Result<Appended, Refusal>>, StorageError> {
         let append = with_retries(|| append::append(&self.writer, commands.clone()));
-        bounded("append", self.limit, append).await
+        self.bounds.run("append", append).await
     }
 
     async fn heads(&self, channels: &[ChannelId]) -> Result<Vec<Head>, StorageError> {
-        bounded("heads", self.limit, channels::heads(&self.readers, channels)).await
+        self.bounds.run("heads", channels::heads(&self.readers, channels)).await
     }
 
     async fn replay(&self, channel: ChannelId, after_seq: u64, limit: u32) -> Result<Vec<LoggedEvent>, StorageError> {
-        bounded("replay", self.limit, messages::replay(&self.readers, channel, after_seq, limit)).await
+        self.bounds.run("replay", messages::replay(&self.readers, channel, after_seq, limit)).await
     }
 
     async fn access(&self, user: UserId, channels: &[ChannelId]) -> Result<Vec<Access>, StorageError> {
-        bounded("access", self.limit, channels::access(&self.readers, user, channels)).await
+        self.bounds.run("access", channels::access(&self.readers, user, channels)).await
     }
 
     async fn renew_epochs(&self) -> Result<u64, StorageError> {
         let (mut renewed, mut last) = (0, Uuid::nil());
         loop {
             let batch = with_retries(|| channels::renew_epochs(&self.writer, last));
-            let ids = bounded("renew_epochs", self.limit, batch).await?;
+            let ids = self.bounds.run("renew_epochs", batch).await?;
             let Some(greatest) = ids.iter().max() else { return Ok(renewed) };
             (renewed, last) = (renewed + ids.len() as u64, *greatest);
         }
@@ -125,11 +131,11 @@ impl ChannelLog for SqliteStorage {
 #[async_trait]
 impl MessageRepository for SqliteStorage {
     async fn message(&self, id: MessageId) -> Result<Option<Message>, StorageError> {
-        bounded("message", self.limit, messages::message(&self.readers, id)).await
+        self.bounds.run("message", messages::message(&self.readers, id)).await
     }
 
     async fn history(&self, channel: ChannelId, from: HistoryAnchor, limit: u32) -> Result<HistoryPage, StorageError> {
-        bounded("history", self.limit, messages::history(&self.readers, channel, from, limit)).await
+        self.bounds.run("history", messages::history(&self.readers, channel, from, limit)).await
     }
 }
 
@@ -137,11 +143,11 @@ impl MessageRepository for SqliteStorage {
 impl ChannelRepository for SqliteStorage {
     async fn create(&self, channel: NewChannel) -> Result<Created, CommandError> {
         let create = with_retries(|| channels::create(&self.writer, channel.clone()));
-        Ok(bounded("create", self.limit, create).await??)
+        Ok(self.bounds.run("create", create).await??)
     }
 
     async fn channel(&self, id: ChannelId, user: UserId) -> Result<Option<ChannelView>, StorageError> {
-        bounded("channel", self.limit, channels::channel(&self.readers, id, user)).await
+        self.bounds.run("channel", channels::channel(&self.readers, id, user)).await
     }
 
     async fn channels(
@@ -151,7 +157,7 @@ impl ChannelRepository for SqliteStorage {
         after: Option<ChannelCursor>,
         limit: u32,
     ) -> Result<Vec<ChannelSummary>, StorageError> {
-        bounded("channels", self.limit, channels::channels(&self.readers, user, scope, after, limit)).await
+        self.bounds.run("channels", channels::channels(&self.readers, user, scope, after, limit)).await
     }
 
     async fn members(
@@ -160,22 +166,22 @@ impl ChannelRepository for SqliteStorage {
         after: Option<UserId>,
         limit: u32,
     ) -> Result<Vec<MemberView>, StorageError> {
-        bounded("members", self.limit, channels::members(&self.readers, channel, after, limit)).await
+        self.bounds.run("members", channels::members(&self.readers, channel, after, limit)).await
     }
 }
 
 #[async_trait]
 impl UserRepository for SqliteStorage {
     async fn ensure_user(&self, id: UserId, username: &str, at: Timestamp) -> Result<User, StorageError> {
-        bounded("ensure_user", self.limit, users::ensure(&self.readers, &self.writer, id, username, at)).await
+        self.bounds.run("ensure_user", users::ensure(&self.readers, &self.writer, id, username, at)).await
     }
 
     async fn user(&self, id: UserId) -> Result<Option<User>, StorageError> {
-        bounded("user", self.limit, users::user(&self.readers, id)).await
+        self.bounds.run("user", users::user(&self.readers, id)).await
     }
 
     async fn restricted(&self, users: &[UserId]) -> Result<Vec<Standing>, StorageError> {
-        bounded("restricted", self.limit, users::restricted(&self.readers, users)).await
+        self.bounds.run("restricted", users::restricted(&self.readers, users)).await
     }
 
     async fn update_profile(
@@ -185,16 +191,16 @@ impl UserRepository for SqliteStorage {
         email: Option<&str>,
         at: Timestamp,
     ) -> Result<Option<User>, StorageError> {
-        bounded("update_profile", self.limit, users::update_profile(&self.writer, id, username, email, at)).await
+        self.bounds.run("update_profile", users::update_profile(&self.writer, id, username, email, at)).await
     }
 
     async fn change_status(&self, id: UserId, to: UserStatus, at: Timestamp) -> Result<User, CommandError> {
         let change = with_retries(|| users::change_status(&self.writer, id, to, at));
-        Ok(bounded("change_status", self.limit, change).await??)
+        Ok(self.bounds.run("change_status", change).await??)
     }
 
     async fn revoke_tokens(&self, id: UserId, before: Timestamp) -> Result<Timestamp, CommandError> {
         let revoke = with_retries(|| users::revoke_tokens(&self.writer, id, before));
-        Ok(bounded("revoke_tokens", self.limit, revoke).await??)
+        Ok(self.bounds.run("revoke_tokens", revoke).await??)
     }
 }

@@ -6,6 +6,7 @@
 //!   [`redis::RedisSentinels`] and [`redis::RedisCluster`]: the same for what stands in production.
 //! - [`postgres::Database`]: a fresh database per test, dropped at the end.
 //! - [`postgres::PostgresServer`]: an own PostgreSQL server, which can be crashed, restarted and frozen.
+//! - [`prometheus::Prometheus`]: a real Prometheus, to scrape servers with.
 //! - [`proxy::TcpProxy`]: a TCP forwarder that cuts, stalls or slows a connection on demand.
 //! - [`system::System`]: the servers as real processes, with Redis and storage, and users who call the HTTP API.
 //! - [`wait`]: wait for a condition with a deadline, instead of sleeping.
@@ -21,6 +22,7 @@ pub mod node;
 mod port;
 pub mod postgres;
 mod process;
+pub mod prometheus;
 pub mod proxy;
 pub mod redis;
 pub mod system;

@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use chat_domain::{Clock, SystemClock, ports::Storage};
 use chat_events::bus::{
     Delivery, Echo, Publisher, Subscriber,
-    redis::{RedisKeys, RedisPublisher, RedisSubscriber},
+    redis::{RedisKeys, RedisMetrics, RedisPublisher, RedisSubscriber},
 };
 use common_auth::TokenVerifier;
 use common_logging::{
@@ -27,7 +27,7 @@ use crate::{
     chatrooms::ChatRooms,
     config::{Config, LimitsConfig},
     hub::{Directory, Hub},
-    metrics::Metrics,
+    metrics::{Live, Metrics},
     outbox::OutboxLimits,
     pace::Intervals,
     reader::{LogReader, ReadLimits},
@@ -99,14 +99,21 @@ pub async fn start(config: Config, lifecycle: &Lifecycle, logs: LogHandle) -> Re
     let tracer = Tracer::start(&config.trace, &service)?;
     let websocket = listen("websocket.listen", config.websocket.listen).await?;
     let management = listen("management.listen", config.management.listen).await?;
-    let storage = chat_storage::open(&config.database).await?;
+    let mut instruments = MetricsRegistry::default();
+    let storage = chat_storage::open_measured(&config.database, &mut instruments).await?;
 
     let metrics = Arc::new(Metrics::default());
     let directory = Arc::new(Directory::default());
     let clock = Arc::new(SystemClock) as Arc<dyn Clock>;
-    let bus = connect_bus(&config, instance_id, &directory, &metrics, lifecycle)?;
-    let registry = keep_registry(&config, instance_id, &bus, &directory, &clock, lifecycle)?;
+    metrics.register(&mut instruments);
+    let live = Live { directory: Arc::clone(&directory), most_frames: config.limits.outbox_frames };
+    instruments.register_collector(Box::new(live));
+    let redis = RedisMetrics::register(&mut instruments);
+    let bus = connect_bus(&config, instance_id, &redis, &directory, &metrics, lifecycle)?;
+    let registry = keep_registry(&config, instance_id, &redis, &bus, &directory, &clock, lifecycle)?;
+    registry.metrics().register(&mut instruments);
     let readiness = Readiness::new(lifecycle);
+    instruments.register("chat_ready", "1 while traffic is welcome", readiness.clone());
     watch_storage(Arc::clone(&storage), readiness.latch("storage"), lifecycle);
     if config.limits.repair {
         reconcile_heads(&config.limits, &directory, &storage, &metrics, lifecycle);
@@ -140,9 +147,6 @@ pub async fn start(config: Config, lifecycle: &Lifecycle, logs: LogHandle) -> Re
     });
     info!(instance.id = %instance_id, "instance starts");
 
-    let mut instruments = MetricsRegistry::default();
-    metrics.register(&mut instruments);
-    registry.metrics().register(&mut instruments);
     let addresses = [("websocket", address(&websocket)), ("management", address(&management))];
     let chatrooms = ChatRooms { directory, registry }.into_router();
     Management::new(INFO, readiness, health(Arc::clone(&storage), bus), instruments)
@@ -185,6 +189,7 @@ struct Bus {
 fn connect_bus(
     config: &Config,
     instance_id: Uuid,
+    redis: &RedisMetrics,
     directory: &Arc<Directory>,
     metrics: &Arc<Metrics>,
     lifecycle: &Lifecycle,
@@ -197,9 +202,9 @@ fn connect_bus(
         delivery => directory.deliver(delivery, &metrics),
     });
     let stop = lifecycle.background().stopping().clone();
-    let (subscriber, run) = RedisSubscriber::connect(&config.redis, sink, stop.clone())?;
+    let (subscriber, run) = RedisSubscriber::connect(&config.redis, redis, sink, stop.clone())?;
     lifecycle.spawn_essential_background("bus", run);
-    let (publisher, follow) = RedisPublisher::connect(&config.redis, stop)?;
+    let (publisher, follow) = RedisPublisher::connect(&config.redis, redis, stop)?;
     lifecycle.spawn_essential_background("publisher", follow);
     Ok(Bus { subscriber: Arc::new(subscriber), publisher: Arc::new(publisher), echo })
 }
@@ -208,13 +213,14 @@ fn connect_bus(
 fn keep_registry(
     config: &Config,
     instance_id: Uuid,
+    redis: &RedisMetrics,
     bus: &Bus,
     directory: &Arc<Directory>,
     clock: &Arc<dyn Clock>,
     lifecycle: &Lifecycle,
 ) -> Result<Arc<Registry>, StartError> {
     let stop = lifecycle.background().stopping().clone();
-    let (keys, follow) = RedisKeys::connect(&config.redis, stop.clone())?;
+    let (keys, follow) = RedisKeys::connect(&config.redis, redis, stop.clone())?;
     lifecycle.spawn_essential_background("registry connections", follow);
     let limits = RegistryLimits {
         lease_ttl: config.registry.lease_ttl,

@@ -18,7 +18,7 @@ use tracing::warn;
 use uuid::Uuid;
 
 use crate::{
-    metrics::Metrics,
+    metrics::{Metrics, Queues},
     protocol::CloseReason,
     room::{
         Busy, Confirmation, Room, RoomContext, RoomHandle, RoomStatus,
@@ -154,6 +154,26 @@ impl Directory {
             }
         }
         due
+    }
+
+    /// What waits for the sessions that are here.
+    pub fn queues(&self) -> Queues {
+        let mut queues = Queues::default();
+        for user in &self.users {
+            for session in user.sessions.values() {
+                let (frames, bytes) = session.outbox.size();
+                queues.frames += frames;
+                queues.bytes += bytes;
+                queues.most_frames = queues.most_frames.max(frames);
+            }
+        }
+        queues
+    }
+
+    /// How long ago storage confirmed the open room whose turn that was first; nothing while none was confirmed.
+    pub fn reconcile_lag(&self, now: Instant) -> Duration {
+        let ages = self.rooms.iter().filter_map(|room| room.confirmation.lock().age(now));
+        ages.max().unwrap_or_default()
     }
 
     fn signal_user(&self, user_id: UserId, payload: &Bytes, metrics: &Metrics) {

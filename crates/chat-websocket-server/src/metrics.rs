@@ -1,10 +1,21 @@
 //! The metrics of this server. Never a channel or user id as a label.
+//!
+//! What each means is in `docs/metrics.md`, which a test compares with what a running server shows.
+
+mod latency;
+mod live;
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
+
+pub use latency::DeliveryLatency;
+pub(crate) use latency::Sampling;
+pub use live::{Live, Queues};
+
+use crate::protocol::{ClientFrame, FrameError};
 
 /// What an instance counts.
 #[derive(Debug, Default)]
@@ -56,10 +67,68 @@ pub struct Metrics {
     pub page_hits: Counter,
     /// Reads of the log for rooms with a hole.
     pub repair_reads: Counter,
+    /// From commit to socket.
+    pub delivery_latency: DeliveryLatency,
+    /// Writes to sockets that ended well.
+    pub writes: Counter,
+    /// Frames in these writes.
+    pub frames_written: Counter,
+    /// Frames that clients sent.
+    pub frames_received: Family<FrameLabels, Counter>,
+    /// Sessions that ended because their client did not read fast enough.
+    pub slow_consumers: Counter,
     /// Sessions that ended, by close code.
     pub closed: Family<CloseLabels, Counter>,
     /// Connections that were refused before the upgrade, by status.
     pub refused: Family<RefusedLabels, Counter>,
+}
+
+/// Labels of [`Metrics::frames_received`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct FrameLabels {
+    /// What kind of frame.
+    pub r#type: &'static str,
+}
+
+/// What kind of frame a client sent: a type of the protocol, or why it is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FrameType {
+    Auth,
+    Subscribe,
+    Unsubscribe,
+    Ping,
+    Unknown,
+    Bad,
+    RateLimited,
+}
+
+impl FrameType {
+    const ALL: [Self; 7] =
+        [Self::Auth, Self::Subscribe, Self::Unsubscribe, Self::Ping, Self::Unknown, Self::Bad, Self::RateLimited];
+
+    pub(crate) const fn of(frame: &Result<ClientFrame, FrameError>) -> Self {
+        match frame {
+            Ok(ClientFrame::Auth { .. }) => Self::Auth,
+            Ok(ClientFrame::Subscribe { .. }) => Self::Subscribe,
+            Ok(ClientFrame::Unsubscribe { .. }) => Self::Unsubscribe,
+            Ok(ClientFrame::Ping { .. }) => Self::Ping,
+            Err(FrameError::Unknown(_)) => Self::Unknown,
+            Err(FrameError::Bad(_)) => Self::Bad,
+        }
+    }
+
+    const fn labels(self) -> FrameLabels {
+        let r#type = match self {
+            Self::Auth => "AUTH",
+            Self::Subscribe => "SUBSCRIBE",
+            Self::Unsubscribe => "UNSUBSCRIBE",
+            Self::Ping => "PING",
+            Self::Unknown => "unknown",
+            Self::Bad => "bad",
+            Self::RateLimited => "rate_limited",
+        };
+        FrameLabels { r#type }
+    }
 }
 
 /// Labels of [`Metrics::closed`].
@@ -77,8 +146,17 @@ pub struct RefusedLabels {
 }
 
 impl Metrics {
+    /// A client sent a frame.
+    pub(crate) fn received(&self, frame: FrameType) {
+        self.frames_received.get_or_create(&frame.labels()).inc();
+    }
+
     /// Registers all of them under their documented names.
     pub fn register(&self, registry: &mut Registry) {
+        // Each exists before its first frame: what counts the increase of a counter does not see one that appears.
+        for frame in FrameType::ALL {
+            drop(self.frames_received.get_or_create(&frame.labels()));
+        }
         let registry = registry.sub_registry_with_prefix("chat_websocket");
         registry.register("sessions", "Authenticated sessions", self.sessions.clone());
         registry.register("rooms", "Open rooms", self.rooms.clone());
@@ -119,6 +197,15 @@ impl Metrics {
         registry.register("page_reads", "Pages read from the log for replays", self.page_reads.clone());
         registry.register("page_hits", "Pages that replays shared instead of reading them", self.page_hits.clone());
         registry.register("repair_reads", "Reads of the log for rooms with a hole", self.repair_reads.clone());
+        registry.register(
+            "delivery_latency_seconds",
+            "From the commit of an event to the return of the write that sent it, sampled",
+            self.delivery_latency.0.clone(),
+        );
+        registry.register("writes", "Writes to sockets", self.writes.clone());
+        registry.register("frames_written", "Frames in these writes", self.frames_written.clone());
+        registry.register("frames_received", "Frames that clients sent, by type", self.frames_received.clone());
+        registry.register("slow_consumers", "Sessions ended for not reading in time", self.slow_consumers.clone());
         registry.register("closed", "Sessions that ended, by close code", self.closed.clone());
         registry.register("refused", "Connections refused before the upgrade, by status", self.refused.clone());
     }

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 
+use chat_domain::Timestamp;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
@@ -44,6 +45,8 @@ struct State {
     frames: usize,
     /// Their bytes.
     bytes: usize,
+    /// When the oldest of the live events that wait was committed.
+    oldest: Option<Timestamp>,
     closed: Option<CloseReason>,
 }
 
@@ -61,6 +64,13 @@ impl Outbox {
     /// Queues frames in order, under one lock. The first that does not fit closes the queue as a slow consumer's.
     pub fn push_all(&self, frames: impl IntoIterator<Item = Utf8Bytes>) {
         self.push_locked(self.state.lock(), frames);
+    }
+
+    /// The same for events that go out as they come, the first of which was committed at `oldest`.
+    pub fn push_live(&self, oldest: Option<Timestamp>, frames: impl IntoIterator<Item = Utf8Bytes>) {
+        let mut state = self.state.lock();
+        state.oldest = state.oldest.or(oldest);
+        self.push_locked(state, frames);
     }
 
     /// Queues the first of these frames, for as long as [`Self::has_space`], and returns how many; none if `ended` says
@@ -153,7 +163,19 @@ impl Outbox {
 
     /// Takes all that waits. It counts until [`Self::written`].
     pub fn take(&self) -> VecDeque<Utf8Bytes> {
-        std::mem::take(&mut self.state.lock().waiting)
+        self.take_dated().0
+    }
+
+    /// The same, with the moment at which the oldest live event among it was committed.
+    pub fn take_dated(&self) -> (VecDeque<Utf8Bytes>, Option<Timestamp>) {
+        let mut state = self.state.lock();
+        (std::mem::take(&mut state.waiting), state.oldest.take())
+    }
+
+    /// Frames and bytes that wait or are being written.
+    pub fn size(&self) -> (usize, usize) {
+        let state = self.state.lock();
+        (state.frames, state.bytes)
     }
 
     /// What was taken is written.
@@ -213,6 +235,17 @@ mod tests {
         outbox.filled().await;
         assert_eq!(outbox.take(), ["a", "b", "c"]);
         assert!(outbox.take().is_empty());
+    }
+
+    #[test]
+    fn the_oldest_live_event_is_dated() {
+        let (outbox, at) = (outbox(10, 100), Timestamp::from_millis);
+        outbox.push("an answer".into());
+        assert_eq!(outbox.take_dated().1, None);
+        outbox.push_live(Some(at(1)), ["a".into()]);
+        outbox.push_live(Some(at(2)), ["b".into()]);
+        assert_eq!(outbox.take_dated(), (["a".into(), "b".into()].into(), Some(at(1))));
+        assert_eq!(outbox.take_dated().1, None, "it was taken");
     }
 
     #[test]

@@ -26,8 +26,7 @@ pub(crate) use welcome::verify;
 
 use crate::{
     hub::{Hub, Registered},
-    metrics::CloseLabels,
-    metrics::Metrics,
+    metrics::{CloseLabels, Metrics, Sampling},
     outbox::OutboxLimits,
     protocol::CloseReason,
     registry::Registry,
@@ -109,6 +108,9 @@ pub async fn serve(connection: Connection, context: Arc<SessionContext>) {
     let metrics = Arc::clone(&context.metrics);
     let reason = Session::run(connection, context, session_id).instrument(span.clone()).await;
     metrics.closed.get_or_create(&CloseLabels { code: reason.code() }).inc();
+    if reason == CloseReason::SlowConsumer {
+        metrics.slow_consumers.inc();
+    }
     span.in_scope(|| debug!(close.code = reason.code(), close.reason = reason.as_str(), "session ended"));
 }
 
@@ -121,6 +123,8 @@ struct Session {
     socket: Socket,
     heartbeat: Heartbeat,
     strikes: Strikes,
+    /// Which of its writes are measured.
+    sampling: Sampling,
     /// When its token expires.
     expires_at: tokio::time::Instant,
     /// When it leaves, once the instance drains.
@@ -130,7 +134,7 @@ struct Session {
 impl Session {
     async fn run(connection: Connection, context: Arc<SessionContext>, session_id: Uuid) -> CloseReason {
         let Connection { stream, principal, channels, .. } = connection;
-        let mut socket = Socket::new(stream, context.limits.write_timeout);
+        let mut socket = Socket::new(stream, context.limits.write_timeout, Arc::clone(&context.metrics));
         let mut session = match welcome::welcome(&mut socket, principal, &context, session_id).await {
             Ok(Welcomed { handle, registered, principal, strikes }) => Self {
                 heartbeat: Heartbeat::new(context.limits.heartbeat),
@@ -140,6 +144,7 @@ impl Session {
                 principal,
                 socket,
                 strikes,
+                sampling: Sampling::default(),
                 leaves_at: None,
                 context,
             },
@@ -198,11 +203,12 @@ impl Session {
 
     /// Writes all that waits in one go. What was queued before the outbox closed is still sent.
     async fn send_waiting(&mut self) -> Result<(), CloseReason> {
-        let frames = self.handle.outbox.take();
+        let (frames, oldest) = self.handle.outbox.take_dated();
         if !frames.is_empty() {
             let (count, bytes) = (frames.len(), frames.iter().map(|frame| frame.len()).sum());
             self.socket.send_all(frames).await?;
             self.handle.outbox.written(count, bytes);
+            self.sampling.wrote(oldest, &*self.context.clock, &self.context.metrics.delivery_latency);
         }
         self.handle.outbox.closed().map_or(Ok(()), Err)
     }

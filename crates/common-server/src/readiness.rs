@@ -1,8 +1,12 @@
 //! Should this process be sent traffic?
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use parking_lot::Mutex;
+use prometheus_client::{
+    encoding::{EncodeMetric, MetricEncoder},
+    metrics::MetricType,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::Lifecycle;
@@ -45,6 +49,17 @@ impl Readiness {
         let mut parts = self.latches.lock().clone();
         parts.insert(LIFECYCLE, self.draining.is_cancelled().then(|| "draining".to_owned()));
         parts
+    }
+}
+
+/// A gauge for the registry: 1 while traffic is welcome.
+impl EncodeMetric for Readiness {
+    fn encode(&self, mut encoder: MetricEncoder) -> fmt::Result {
+        encoder.encode_gauge(&i64::from(self.is_ready()))
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Gauge
     }
 }
 

@@ -26,12 +26,15 @@ impl Environment {
         let postgres = tools::postgres(policy)?;
         let (browser, driver) = tools::chromium(policy)?;
         let node = tools::node(policy)?;
+        let (prometheus, promtool) = tools::prometheus(policy)?;
         let cluster = Cluster::start(&postgres)?;
         let programs = [
             ("CHAT_TEST_REDIS_SERVER", redis),
             ("CHAT_TEST_CHROMIUM", browser),
             ("CHAT_TEST_CHROMEDRIVER", driver),
             ("CHAT_TEST_NODE", node),
+            ("CHAT_TEST_PROMETHEUS", prometheus),
+            ("CHAT_TEST_PROMTOOL", promtool),
             ("CHAT_TEST_POSTGRES_BINARIES", postgres),
         ];
         let mut variables: Vec<_> =

@@ -9,6 +9,7 @@ mod access;
 mod keeper;
 mod keys;
 mod line;
+mod metrics;
 mod publisher;
 mod reader;
 mod routes;
@@ -23,6 +24,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize, Serializer};
 
 pub use keys::{Command, RedisKeys, Reply};
+pub use metrics::{Instruments as RedisInstruments, Metrics as RedisMetrics};
 pub use publisher::RedisPublisher;
 pub use subscriber::RedisSubscriber;
 

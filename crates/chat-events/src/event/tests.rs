@@ -91,6 +91,7 @@ fn headers_are_read_from_events() {
         seq: Some(42),
         user_id: Some(id(3)),
         traceparent: None,
+        at: Some(Timestamp::from_millis(1_795_338_000_123)),
     };
     assert_eq!(header, expected);
 }
@@ -115,7 +116,11 @@ fn a_traced_event_says_where_spans_hang() {
 fn later_versions_are_understood_as_far_as_they_go() {
     let payload = r#"{"type":"POLL","channelId":"018f4e7a-0000-7000-8000-000000000001","seq":1,"votes":[1,{"a":2}]}"#;
     let header = EventHeader::parse(payload.as_bytes()).unwrap();
-    assert_eq!((header.event_type, header.seq), (None, Some(1)));
+    assert_eq!((header.event_type, header.seq, header.at), (None, Some(1), None));
+    for at in ["5", "null", "\"soon\"", "{}"] {
+        let payload = format!(r#"{{"type":"MESSAGE","channelId":"{}","at":{at}}}"#, id::<ChannelId>(1));
+        assert_eq!(EventHeader::parse(payload.as_bytes()).unwrap().at, None, "{at}");
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use chat_events::{
     bus::{
         Delivery, Interest, Interruption, Publication, Publisher, Sink, Subscriber,
         memory::MemoryBus,
-        redis::{RedisConfig, RedisPublisher, RedisSubscriber},
+        redis::{RedisConfig, RedisMetrics, RedisPublisher, RedisSubscriber},
     },
 };
 use chat_test_support::redis::{RedisCluster, RedisSentinels, RedisServer};
@@ -118,8 +118,9 @@ impl Bus {
             RedisConfig { url: url.into(), command_timeout: Duration::from_secs(2), linger: LINGER, receive_buffer };
         let (sink, heard) = sink(first);
         let stop = CancellationToken::new();
-        let (subscriber, run) = RedisSubscriber::connect(&config, sink, stop.clone()).unwrap();
-        let (publisher, follow) = RedisPublisher::connect(&config, stop.clone()).unwrap();
+        let (subscriber, run) =
+            RedisSubscriber::connect(&config, &RedisMetrics::default(), sink, stop.clone()).unwrap();
+        let (publisher, follow) = RedisPublisher::connect(&config, &RedisMetrics::default(), stop.clone()).unwrap();
         let tasks = TaskTracker::new();
         tasks.spawn(run);
         tasks.spawn(follow);

@@ -11,7 +11,7 @@ use chat_events::{
     Topic,
     bus::{
         BusError, Delivery, Interruption, Publication,
-        redis::{RedisConfig, RedisPublisher},
+        redis::{RedisConfig, RedisMetrics, RedisPublisher},
     },
 };
 use tokio_util::sync::CancellationToken;
@@ -143,7 +143,9 @@ fn bad_addresses_are_named_without_their_password() {
         "nonsense secret-word",
     ] {
         let config = RedisConfig { url: url.into(), ..RedisConfig::default() };
-        let Err(error) = RedisPublisher::connect(&config, CancellationToken::new()) else { panic!("{url} was taken") };
+        let Err(error) = RedisPublisher::connect(&config, &RedisMetrics::default(), CancellationToken::new()) else {
+            panic!("{url} was taken")
+        };
         assert!(matches!(error, BusError::Address(_)));
         assert!(!error.to_string().contains("secret-word"), "{error}");
         assert!(!serde_json::to_string(&config).unwrap().contains("secret-word"));

@@ -12,7 +12,7 @@ use chat_events::{
     Topic,
     bus::{
         Delivery, Interest, Subscriber,
-        redis::{RedisPublisher, RedisSubscriber},
+        redis::{RedisMetrics, RedisPublisher, RedisSubscriber},
     },
 };
 use chat_message_server::{Backends, Config, serve};
@@ -97,7 +97,8 @@ impl World {
         configure(&mut config);
 
         let (lifecycle, mut registry) = (Lifecycle::new(config.process.drain), Registry::default());
-        let (publisher, follow) = RedisPublisher::connect(&config.redis, lifecycle.soft_token().clone()).unwrap();
+        let (publisher, follow) =
+            RedisPublisher::connect(&config.redis, &RedisMetrics::default(), lifecycle.soft_token().clone()).unwrap();
         lifecycle.spawn_essential("bus", follow);
         let storage = chat_storage::open(&config.database).await.unwrap();
         let backends = Backends {
@@ -162,7 +163,8 @@ impl World {
                 }
             })
         };
-        let (subscriber, run) = RedisSubscriber::connect(&config, sink, stop.clone()).unwrap();
+        let (subscriber, run) =
+            RedisSubscriber::connect(&config, &RedisMetrics::default(), sink, stop.clone()).unwrap();
         self.lifecycle.background().spawn("ear", run);
         let interest = subscriber.interest(topic);
         wait_until("the topic is subscribed", DEADLINE, async || {

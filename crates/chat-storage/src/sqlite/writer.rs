@@ -69,6 +69,10 @@ impl Writer {
         self.begin().await?.rollback().await
     }
 
+    pub(super) const fn pool(&self) -> &SqlitePool {
+        &self.pool
+    }
+
     pub(super) async fn close(&self) {
         self.pool.close().await;
     }

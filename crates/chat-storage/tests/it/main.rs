@@ -9,6 +9,7 @@ mod epochs;
 mod faults;
 mod history;
 mod idempotency;
+mod metrics;
 mod open;
 mod processes;
 mod users;

@@ -25,6 +25,11 @@ impl Confirmation {
         self.doubted_at = self.doubted_at.max(Some(now));
     }
 
+    /// How long ago that was, if it ever was.
+    pub fn age(&self, now: Instant) -> Option<Duration> {
+        Some(now.saturating_duration_since(self.confirmed_at?))
+    }
+
     /// Is the room to be compared with storage: in doubt, by itself or because all are since `all_doubted_at`, or not
     /// confirmed for `age`?
     pub fn is_due(&self, now: Instant, age: Duration, all_doubted_at: Option<Instant>) -> bool {
@@ -52,6 +57,7 @@ mod tests {
         room.confirm(now);
         assert!(!room.is_due(now + AGE - MOMENT, AGE, None));
         assert!(room.is_due(now + AGE, AGE, None));
+        assert_eq!(room.age(now + AGE), Some(AGE));
         room.confirm(now + AGE);
         room.confirm(now + MOMENT);
         assert!(!room.is_due(now + AGE + MOMENT, AGE, None), "an older one takes nothing back");

@@ -1,7 +1,7 @@
 //! An event as a room handles it: parsed once, its bytes shared with every session.
 
 use bytes::Bytes;
-use chat_domain::{ChannelId, UserId, ports::LoggedEvent};
+use chat_domain::{ChannelId, Timestamp, UserId, ports::LoggedEvent};
 use chat_events::{EventHeader, EventType};
 use common_logging::trace::Place;
 use thiserror::Error;
@@ -17,6 +17,8 @@ pub struct RoomEvent {
     pub frame: Utf8Bytes,
     /// What it does to who may listen.
     pub effect: Option<Effect>,
+    /// When it was committed, by the clock of who did that.
+    pub at: Option<Timestamp>,
     /// There only if its request is traced, and it came over the bus.
     pub traced: Option<Box<Traced>>,
 }
@@ -79,7 +81,7 @@ impl Published {
         };
         let traced = header.traceparent.as_deref().and_then(Place::from_traceparent);
         let traced = traced.map(|publication| Box::new(Traced { publication, heard_at: Instant::now() }));
-        Ok(Self::Event(RoomEvent { seq, frame, effect, traced }))
+        Ok(Self::Event(RoomEvent { seq, frame, effect, at: header.at, traced }))
     }
 }
 
@@ -105,9 +107,12 @@ mod tests {
 
     #[test]
     fn events_keep_their_bytes() {
-        let payload = format!(r#"{{"type":"MESSAGE","channelId":"{CHANNEL}","seq":7,"content":"ü","new":[1]}}"#);
+        let payload = format!(
+            r#"{{"type":"MESSAGE","channelId":"{CHANNEL}","seq":7,"at":"1970-01-01T00:00:00.005Z","content":"ü","new":[1]}}"#
+        );
         let Ok(Published::Event(event)) = parse(&payload) else { panic!() };
         assert_eq!((event.seq, event.frame.as_str(), event.effect), (7, payload.as_str(), None));
+        assert_eq!(event.at, Some(Timestamp::from_millis(5)));
     }
 
     #[test]

@@ -183,7 +183,8 @@ impl Subscribers {
         for subscriber in &self.list {
             let Progress::Live(from) = subscriber.progress else { continue };
             let news = &events[events.partition_point(|event| event.seq < from)..];
-            subscriber.session.outbox.push_all(news.iter().map(|event| event.frame.clone()));
+            let oldest = news.first().and_then(|event| event.at);
+            subscriber.session.outbox.push_live(oldest, news.iter().map(|event| event.frame.clone()));
             deliveries += news.len() as u64;
         }
         deliveries

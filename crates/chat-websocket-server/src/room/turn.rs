@@ -96,7 +96,7 @@ mod tests {
     use crate::room::event::Effect;
 
     fn event(seq: u64, bytes: usize, effect: Option<Effect>) -> RoomEvent {
-        RoomEvent { seq, frame: "x".repeat(bytes).into(), effect, traced: None }
+        RoomEvent { seq, frame: "x".repeat(bytes).into(), effect, at: None, traced: None }
     }
 
     #[test]

@@ -18,6 +18,7 @@ use super::{
     welcome::{ask_storage, check_status, issued_at, token_refused, verify},
 };
 use crate::{
+    metrics::FrameType,
     protocol::{
         ChannelRequest, ClientFrame, CloseReason, ErrorCode, FrameError, RequestId, ServerFrame, UnsubscribeReason,
         VERSION,
@@ -48,6 +49,7 @@ impl Session {
         match received {
             Received::Text(text) => self.obey(&text).await,
             Received::Binary => {
+                self.context.metrics.received(FrameType::Bad);
                 let error = self.strikes.bad_frame(ErrorCode::BadFrame, "binary frames are not understood")?;
                 self.answer(&error);
                 Ok(())
@@ -58,10 +60,13 @@ impl Session {
 
     async fn obey(&mut self, text: &Utf8Bytes) -> Result<(), CloseReason> {
         if let Some(refusal) = self.strikes.count_frame(text)? {
+            self.context.metrics.received(FrameType::RateLimited);
             self.answer(&refusal);
             return Ok(());
         }
-        match ClientFrame::parse(text) {
+        let frame = ClientFrame::parse(text);
+        self.context.metrics.received(FrameType::of(&frame));
+        match frame {
             Ok(ClientFrame::Auth { token }) => self.renew(&token).await?,
             Ok(ClientFrame::Subscribe { id, channels }) => self.subscribe(id, channels).await,
             Ok(ClientFrame::Unsubscribe { id, channel_ids }) => self.unsubscribe(id.as_ref(), &channel_ids),

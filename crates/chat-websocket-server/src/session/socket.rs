@@ -1,4 +1,4 @@
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
@@ -11,7 +11,7 @@ use tokio_tungstenite::{
     tungstenite::{Error, Message, Utf8Bytes, error::CapacityError},
 };
 
-use crate::protocol::CloseReason;
+use crate::{metrics::Metrics, protocol::CloseReason};
 
 /// An upgraded connection.
 pub type Stream = WebSocketStream<TcpStream>;
@@ -23,6 +23,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 pub(super) struct Socket {
     stream: Stream,
     write_timeout: Duration,
+    metrics: Arc<Metrics>,
     /// The other side is gone: there is nobody to say goodbye to.
     gone: bool,
 }
@@ -38,8 +39,8 @@ pub(super) enum Received {
 }
 
 impl Socket {
-    pub(super) const fn new(stream: Stream, write_timeout: Duration) -> Self {
-        Self { stream, write_timeout, gone: false }
+    pub(super) const fn new(stream: Stream, write_timeout: Duration, metrics: Arc<Metrics>) -> Self {
+        Self { stream, write_timeout, metrics, gone: false }
     }
 
     /// The next thing that the client sends. Safe to drop while it waits.
@@ -56,7 +57,7 @@ impl Socket {
 
     /// Writes frames in one go. A client that does not take them in time is a slow consumer.
     pub(super) async fn send_all(&mut self, frames: VecDeque<Utf8Bytes>) -> Result<(), CloseReason> {
-        let stream = &mut self.stream;
+        let (stream, count) = (&mut self.stream, frames.len() as u64);
         let write = async {
             for frame in frames {
                 stream.feed(Message::Text(frame)).await?;
@@ -64,7 +65,11 @@ impl Socket {
             stream.flush().await
         };
         match tokio::time::timeout(self.write_timeout, write).await {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(())) => {
+                self.metrics.writes.inc();
+                self.metrics.frames_written.inc_by(count);
+                Ok(())
+            }
             Ok(Err(error)) => Err(self.fail(&error)),
             Err(_) => Err(CloseReason::SlowConsumer),
         }

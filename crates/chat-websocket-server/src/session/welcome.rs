@@ -16,6 +16,7 @@ use super::{
 use crate::{
     hub::Registered,
     in_time::in_time,
+    metrics::FrameType,
     outbox::Outbox,
     protocol::{ClientFrame, CloseReason, ErrorCode, RequestId, ServerFrame},
 };
@@ -84,16 +85,20 @@ async fn authenticate(
             Received::Text(text) => text,
             Received::Life => continue,
             Received::Binary => {
+                context.metrics.received(FrameType::Bad);
                 let error = strikes.bad_frame(ErrorCode::BadFrame, "binary frames are not understood")?;
                 socket.send(error.encode()).await?;
                 continue;
             }
         };
         if let Some(refusal) = strikes.count_frame(&text)? {
+            context.metrics.received(FrameType::RateLimited);
             socket.send(refusal.encode()).await?;
             continue;
         }
-        let answer = match ClientFrame::parse(&text) {
+        let frame = ClientFrame::parse(&text);
+        context.metrics.received(FrameType::of(&frame));
+        let answer = match frame {
             Ok(ClientFrame::Auth { token }) => match verify(context, &token) {
                 Ok(principal) => return Ok(principal),
                 Err(error) => {

@@ -36,6 +36,7 @@ async fn connect(world: &World, user: UserId) -> (WebSocketStream<TcpStream>, Jo
     let context = SessionContext {
         instance_id: Uuid::new_v4(),
         hub: Arc::clone(&world.hub),
+        registry: Arc::clone(&world.registry),
         storage: Arc::clone(&world.storage),
         admission: Semaphore::new(1),
         verifier: TokenVerifier::new(&AuthConfig { secret, ..AuthConfig::default() }).unwrap(),

@@ -84,7 +84,7 @@ async fn who_leaves_before_the_room_opens_has_the_channel_closed() {
     assert!(world.hub.leave(world.channel, bob.handle.id, bob.handle.answer(None).unwrap()));
 
     assert_eq!(bob.until("UNSUBSCRIBED").await, [frame("SUBSCRIBED", None), frame("UNSUBSCRIBED", None)]);
-    assert!(bob.handle.take_channels().is_empty());
+    assert!(bob.handle.end().is_empty());
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use chat_events::{
     bus::{
         Publication, Publisher,
         memory::MemoryBus,
-        redis::{RedisConfig, RedisKeys},
+        redis::{RedisConfig, RedisKeys, RedisMetrics},
     },
 };
 use chat_storage::DatabaseConfig;
@@ -46,7 +46,7 @@ pub(crate) struct World {
     pub(crate) hub: Arc<Hub>,
     pub(crate) directory: Arc<Directory>,
     pub(crate) metrics: Arc<Metrics>,
-    registry: Arc<Registry>,
+    pub(crate) registry: Arc<Registry>,
     pub(crate) channel: ChannelId,
     pub(crate) alice: UserId,
     pub(crate) bob: UserId,
@@ -248,7 +248,7 @@ impl Session {
 
 /// A registry that never reaches Redis.
 fn registry(bus: &Arc<MemoryBus>, directory: &Arc<Directory>) -> Arc<Registry> {
-    let (redis, _) = RedisKeys::connect(&RedisConfig::default(), CancellationToken::new()).unwrap();
+    let (redis, _) = RedisKeys::connect(&RedisConfig::default(), &RedisMetrics::default(), CancellationToken::new()).unwrap();
     let limits = RegistryLimits {
         lease_ttl: DEADLINE,
         presence_grace: DEADLINE,

@@ -17,6 +17,7 @@ use tracing::warn;
 
 use super::{
     access::{Access, Connection},
+    metrics::Instruments,
     status::{Part, Status},
 };
 use crate::{
@@ -45,6 +46,7 @@ pub(super) struct Keeper {
     sharded: bool,
     interests: Arc<Interests>,
     status: Arc<Status>,
+    pinging: Instruments,
     timeout: Duration,
     reconnected: Receiver<Server>,
     errors: Receiver<(Error, Option<Server>)>,
@@ -60,12 +62,13 @@ impl Keeper {
         connection: Connection,
         interests: Arc<Interests>,
         status: Arc<Status>,
+        pinging: Instruments,
         access: &Access,
     ) -> Self {
         let (reconnected, errors) = (connection.client.reconnect_rx(), connection.client.error_rx());
         let (sharded, timeout) = (access.is_cluster(), access.command_timeout);
         let (hearing, round) = (false, Vec::new());
-        Self { link, connection, sharded, interests, status, timeout, reconnected, errors, hearing, round }
+        Self { link, connection, sharded, interests, status, pinging, timeout, reconnected, errors, hearing, round }
     }
 
     pub(super) async fn run(mut self, stop: CancellationToken) {
@@ -194,10 +197,13 @@ impl Keeper {
     }
 
     async fn ping(&self) -> Result<(), String> {
-        match tokio::time::timeout(self.timeout, self.connection.client.ping::<()>(None)).await {
-            Ok(answer) => answer.map_err(|error| error.to_string()),
-            Err(_) => Err("no answer to PING".into()),
-        }
+        let ping = async {
+            match tokio::time::timeout(self.timeout, self.connection.client.ping::<()>(None)).await {
+                Ok(answer) => answer.map_err(|error| error.to_string()),
+                Err(_) => Err("no answer to PING".into()),
+            }
+        };
+        self.pinging.measured(ping).await
     }
 }
 

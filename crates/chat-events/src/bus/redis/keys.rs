@@ -6,7 +6,7 @@ use fred::types::Value;
 use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
 
-use super::{RedisConfig, access::Access, line::Use, not_connected, routes::Routes};
+use super::{RedisConfig, access::Access, line::Use, metrics::Metrics, not_connected, routes::Routes};
 use crate::bus::BusError;
 
 /// What a command is answered.
@@ -61,9 +61,10 @@ impl RedisKeys {
     /// future is polled, until `stop`; after that it uses the connections that it has.
     pub fn connect(
         config: &RedisConfig,
+        metrics: &Metrics,
         stop: CancellationToken,
     ) -> Result<(Self, impl Future<Output = ()> + Send + use<>), BusError> {
-        let routes = Arc::new(Routes::new(Arc::new(Access::new(config)?), Use::Keys));
+        let routes = Routes::new(Arc::new(Access::new(config)?), Use::Keys, metrics);
         let follow = Arc::clone(&routes).follow();
         let run = async move {
             stop.run_until_cancelled(follow).await;

@@ -14,6 +14,7 @@ use tokio::sync::broadcast::{Receiver, error::TryRecvError};
 use super::{
     access::{Access, Connection},
     keys::{Command, Reply},
+    metrics::{Instruments, Metrics},
     not_connected, unavailable,
 };
 use crate::bus::{BusError, Publication};
@@ -31,6 +32,16 @@ pub(super) enum Use {
     Keys,
 }
 
+impl Use {
+    /// The label in metrics.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Publishing => "publish",
+            Self::Keys => "registry",
+        }
+    }
+}
+
 /// A pipeline under way.
 type Answer<T> = BoxFuture<'static, Result<T, Error>>;
 
@@ -39,6 +50,8 @@ pub(super) struct Line {
     connection: Connection,
     sharded: bool,
     patience: Duration,
+    sending: Instruments,
+    pinging: Instruments,
     state: Mutex<State>,
     reconnected: Mutex<Receiver<Server>>,
 }
@@ -52,12 +65,13 @@ enum State {
 }
 
 impl Line {
-    pub(super) fn open(access: &Access, server: &Server, for_use: Use) -> Result<Self, BusError> {
+    pub(super) fn open(access: &Access, server: &Server, for_use: Use, metrics: &Metrics) -> Result<Self, BusError> {
         let connection = access.sending(server)?;
         let reconnected = Mutex::new(connection.client.reconnect_rx());
         let sharded = access.is_cluster();
         let patience = if sharded && for_use == Use::Publishing { PATIENCE } else { access.command_timeout };
-        Ok(Self { connection, sharded, patience, state: Mutex::new(State::Free), reconnected })
+        let (sending, pinging) = (metrics.instruments(for_use.as_str()), metrics.instruments("ping"));
+        Ok(Self { connection, sharded, patience, sending, pinging, state: Mutex::new(State::Free), reconnected })
     }
 
     /// Is it connected, and owes no answer?
@@ -95,8 +109,11 @@ impl Line {
 
     /// Publishes in the given order.
     pub(super) async fn publish(&self, batch: &[Publication]) -> Result<(), BusError> {
-        let answer = self.send(batch).await.map_err(|error| unavailable(&error))?;
-        self.answered(answer).await
+        let published = async {
+            let answer = self.send(batch).await.map_err(|error| unavailable(&error))?;
+            self.answered(answer).await
+        };
+        self.sending.measured(published).await
     }
 
     async fn send(&self, batch: &[Publication]) -> Result<Answer<()>, Error> {
@@ -126,7 +143,7 @@ impl Line {
                 None => Ok(answers),
             }
         };
-        let answers = self.answered(answer.boxed()).await?;
+        let answers = self.sending.measured(self.answered(answer.boxed())).await?;
         if answers.len() != count {
             return Err(BusError::Unavailable("some answers are missing".into()));
         }
@@ -148,7 +165,7 @@ impl Line {
         if !self.is_free() {
             return Err(not_connected());
         }
-        self.connection.client.ping::<()>(None).await.map_err(|error| unavailable(&error))
+        self.pinging.measured(self.connection.client.ping::<()>(None)).await.map_err(|error| unavailable(&error))
     }
 
     pub(super) async fn close(&self) {

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
 
-use super::{RedisConfig, access::Access, line::Use, not_connected, routes::Routes};
+use super::{RedisConfig, access::Access, line::Use, metrics::Metrics, not_connected, routes::Routes};
 use crate::bus::{BusError, Publication, Publisher};
 
 /// Most payloads that go out in one pipeline, which bounds what one call keeps in memory.
@@ -21,9 +21,10 @@ impl RedisPublisher {
     /// polled, until `stop`; after that it publishes on the connections that it has.
     pub fn connect(
         config: &RedisConfig,
+        metrics: &Metrics,
         stop: CancellationToken,
     ) -> Result<(Self, impl Future<Output = ()> + Send + use<>), BusError> {
-        let routes = Arc::new(Routes::new(Arc::new(Access::new(config)?), Use::Publishing));
+        let routes = Routes::new(Arc::new(Access::new(config)?), Use::Publishing, metrics);
         let follow = Arc::clone(&routes).follow();
         let run = async move {
             stop.run_until_cancelled(follow).await;

@@ -9,6 +9,7 @@ use tracing::error;
 use super::{
     access::Access,
     line::{Line, Use},
+    metrics::Metrics,
     scout::Scout,
     topology::Topology,
 };
@@ -20,6 +21,7 @@ pub(super) type Group<T> = (Arc<Line>, Vec<T>);
 pub(super) struct Routes {
     access: Arc<Access>,
     for_use: Use,
+    metrics: Metrics,
     table: Mutex<Table>,
 }
 
@@ -32,8 +34,18 @@ struct Table {
 }
 
 impl Routes {
-    pub(super) fn new(access: Arc<Access>, for_use: Use) -> Self {
-        Self { access, for_use, table: Mutex::default() }
+    pub(super) fn new(access: Arc<Access>, for_use: Use, metrics: &Metrics) -> Arc<Self> {
+        let routes = Arc::new(Self { access, for_use, metrics: metrics.clone(), table: Mutex::default() });
+        let watched = Arc::downgrade(&routes);
+        metrics.watch(move || watched.upgrade().is_some_and(|routes| routes.is_up()));
+        routes
+    }
+
+    /// Has each topic a server, and does each server take what is sent?
+    fn is_up(&self) -> bool {
+        let table = self.table.lock();
+        let is_whole = table.topology.as_ref().is_some_and(|topology| topology.is_whole());
+        is_whole && table.lines.values().all(|line| line.is_free())
     }
 
     /// Follows the servers for as long as it is polled.
@@ -104,7 +116,7 @@ impl Routes {
     }
 
     fn open(&self, table: &mut Table, server: &Server) {
-        match Line::open(&self.access, server, self.for_use) {
+        match Line::open(&self.access, server, self.for_use, &self.metrics) {
             Ok(line) => {
                 table.lines.insert(server.clone(), Arc::new(line));
                 table.changed = true;

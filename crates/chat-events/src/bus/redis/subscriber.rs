@@ -9,6 +9,7 @@ use super::{
     RedisConfig,
     access::Access,
     keeper::{Keeper, MOVED},
+    metrics::{Instruments, Metrics},
     reader,
     scout::Scout,
     status::{Part, Status},
@@ -32,17 +33,21 @@ impl RedisSubscriber {
     /// A subscriber that connects in the background. It lives as long as the returned future is polled, until `stop`.
     pub fn connect(
         config: &RedisConfig,
+        metrics: &Metrics,
         sink: Sink,
         stop: CancellationToken,
     ) -> Result<(Self, impl Future<Output = ()> + Send + use<>), BusError> {
         let access = Arc::new(Access::new(config)?);
         let (interests, sink) = (Interests::new(config.linger), Arc::new(sink));
         let status = Arc::new(Status::new(Arc::clone(&sink)));
+        let watched = Arc::downgrade(&status);
+        metrics.watch(move || watched.upgrade().is_some_and(|status| status.is_hearing()));
         let links = Links {
             access,
             interests: Arc::clone(&interests),
             status: Arc::clone(&status),
             sink,
+            pinging: metrics.instruments("ping"),
             open: HashMap::new(),
             last: 0,
             tasks: JoinSet::new(),
@@ -69,6 +74,7 @@ struct Links {
     interests: Arc<Interests>,
     status: Arc<Status>,
     sink: Arc<Sink>,
+    pinging: Instruments,
     open: HashMap<Server, (LinkId, CancellationToken)>,
     last: LinkId,
     tasks: JoinSet<()>,
@@ -129,7 +135,14 @@ impl Links {
         self.status.need(Part::Link(link), "another server has topics");
         self.interests.open(link);
         let read = reader::run(connection.client.message_rx(), Arc::clone(&self.sink), stop.clone());
-        let keeper = Keeper::new(link, connection, Arc::clone(&self.interests), Arc::clone(&self.status), &self.access);
+        let keeper = Keeper::new(
+            link,
+            connection,
+            Arc::clone(&self.interests),
+            Arc::clone(&self.status),
+            self.pinging.clone(),
+            &self.access,
+        );
         let keep = keeper.run(stop.clone());
         self.tasks.spawn(async {
             tokio::join!(read, keep);
