@@ -27,7 +27,7 @@ impl AppendTrace {
     }
 
     /// Ends `append` and begins `publish`, if there is an event to publish.
-    pub(super) fn answered(mut self: Box<Self>, result: &Result<Appended, AppendError>) -> Option<Span> {
+    pub(super) fn answered(mut self, result: &Result<Appended, AppendError>) -> Option<Span> {
         let event = match result {
             Ok(appended) => appended.event.as_ref()?,
             Err(AppendError::Refused(refusal)) => {
