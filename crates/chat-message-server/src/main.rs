@@ -10,8 +10,8 @@ use std::{
 
 use chat_domain::SystemClock;
 use chat_events::bus::{
-    Publisher,
-    redis::{RedisMetrics, RedisPublisher},
+    Delivery, Echo, Publisher, Subscriber,
+    redis::{RedisMetrics, RedisPublisher, RedisSubscriber},
 };
 use chat_message_server::{Backends, Config, config::INFO, serve};
 use common_logging::{
@@ -19,7 +19,7 @@ use common_logging::{
     trace::{Service, Tracer},
 };
 use common_server::{
-    Lifecycle, Management, Readiness,
+    ComponentHealth, Health, Lifecycle, Management, Readiness,
     config::{self, Task},
     raise_file_limit, write_address_file,
 };
@@ -66,7 +66,8 @@ async fn run(config: &Config, logs: LogHandle) -> Result<ExitCode, Box<dyn Error
     raise_file_limit();
     let lifecycle = Lifecycle::new(config.process.drain);
     let mut registry = Registry::default();
-    let backends = open(config, &mut registry, &lifecycle).await?;
+    let redis = RedisMetrics::register(&mut registry);
+    let backends = open(config, &mut registry, &redis, &lifecycle).await?;
     let listener = bind("http.listen", config.http.listen).await?;
     let management = bind("management.listen", config.management.listen).await?;
     let (http, probes) = (listener.local_addr()?, management.local_addr()?);
@@ -74,7 +75,8 @@ async fn run(config: &Config, logs: LogHandle) -> Result<ExitCode, Box<dyn Error
     serve(listener, config, &backends, &mut registry, &lifecycle)?;
     let readiness = Readiness::new(&lifecycle);
     registry.register("chat_ready", "1 while traffic is welcome", readiness.clone());
-    Management::new(INFO, readiness, backends.health(), registry).loggers(logs).serve(management, &lifecycle);
+    let health = pub_sub(config, &redis, &backends, &lifecycle)?;
+    Management::new(INFO, readiness, health, registry).loggers(logs).serve(management, &lifecycle);
     if let Some(path) = &config.process.address_file {
         write_address_file(path, &[("http", http), ("management", probes)])?;
     }
@@ -85,10 +87,14 @@ async fn run(config: &Config, logs: LogHandle) -> Result<ExitCode, Box<dyn Error
     Ok(code)
 }
 
-async fn open(config: &Config, registry: &mut Registry, lifecycle: &Lifecycle) -> Result<Backends, Box<dyn Error>> {
+async fn open(
+    config: &Config,
+    registry: &mut Registry,
+    redis: &RedisMetrics,
+    lifecycle: &Lifecycle,
+) -> Result<Backends, Box<dyn Error>> {
     let storage = chat_storage::open_measured(&config.database, registry).await?;
-    let metrics = RedisMetrics::register(registry);
-    let (publisher, follow) = RedisPublisher::connect(&config.redis, &metrics, lifecycle.soft_token().clone())?;
+    let (publisher, follow) = RedisPublisher::connect(&config.redis, redis, lifecycle.soft_token().clone())?;
     lifecycle.spawn_essential("bus", follow);
     let reached = async {
         while publisher.ping().await.is_err() {
@@ -102,6 +108,36 @@ async fn open(config: &Config, registry: &mut Registry, lifecycle: &Lifecycle) -
     let service = Service { name: INFO.name, version: INFO.version, instance_id: &instance_id };
     let tracer = Tracer::start(&config.trace, &service)?;
     Ok(Backends { storage, publisher: Arc::new(publisher), clock: Arc::new(SystemClock), tracer })
+}
+
+/// The health of the backends, and whether what is published comes back: this server hears nothing else.
+fn pub_sub(
+    config: &Config,
+    redis: &RedisMetrics,
+    backends: &Backends,
+    lifecycle: &Lifecycle,
+) -> Result<Health, Box<dyn Error>> {
+    let echo = Arc::new(Echo::new(Uuid::now_v7()));
+    let hears = echo.clone();
+    let sink = Box::new(move |delivery| {
+        if let Delivery::Payload { payload, .. } = delivery {
+            hears.hear(&payload);
+        }
+    });
+    let stop = lifecycle.background().stopping().clone();
+    let (subscriber, run) = RedisSubscriber::connect(&config.redis, redis, sink, stop)?;
+    lifecycle.spawn_essential_background("probe of the bus", run);
+    let interest = Arc::new(subscriber.interest(echo.topic()));
+    let publisher = backends.publisher.clone();
+    Ok(backends.health().component("pubSub", move || {
+        let (echo, publisher, interest) = (echo.clone(), publisher.clone(), interest.clone());
+        async move {
+            match echo.check(&*publisher, &interest).await {
+                Ok(took) => ComponentHealth::up().detail("roundTripMs", took.as_secs_f64() * 1_000.0),
+                Err(error) => ComponentHealth::degraded(error.to_string()),
+            }
+        }
+    }))
 }
 
 async fn bind(key: &str, address: std::net::SocketAddr) -> Result<TcpListener, io::Error> {

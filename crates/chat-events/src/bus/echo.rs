@@ -7,13 +7,14 @@ use parking_lot::Mutex;
 use tokio::{sync::oneshot, time::Instant};
 use uuid::Uuid;
 
-use super::{BusError, Publication, Publisher};
+use super::{BusError, Interest, Publication, Publisher};
 use crate::Topic;
 
-/// How long a probe may take to come back. Less than a health check may take.
+/// How long a probe may take to come back, the wait for its topic to be heard included. Less than a health check may take:
+/// one that takes too long means down, and without the bus the servers are only slower.
 const PATIENCE: Duration = Duration::from_millis(1_500);
 
-/// Hears its own probes. Its owner holds an interest in [`Self::topic`] and gives it what comes from there.
+/// Hears its own probes. Its owner has an interest in [`Self::topic`] and gives it what comes from there.
 #[derive(Debug)]
 pub struct Echo {
     id: Uuid,
@@ -42,19 +43,21 @@ impl Echo {
     }
 
     /// Publishes a probe and waits until it comes back. Returns how long that took.
-    pub async fn check(&self, publisher: &dyn Publisher) -> Result<Duration, BusError> {
-        let (probe, began) = (Uuid::now_v7(), Instant::now());
+    pub async fn check(&self, publisher: &dyn Publisher, interest: &Interest) -> Result<Duration, BusError> {
+        let probe = Uuid::now_v7();
         let (sender, heard) = oneshot::channel();
-        self.awaited.lock().insert(probe, sender);
         let payload = Bytes::from(probe.to_string());
         let round_trip = async {
+            interest.heard().await;
+            let began = Instant::now();
+            self.awaited.lock().insert(probe, sender);
             publisher.publish(vec![Publication { topic: self.topic(), payload }]).await?;
-            heard.await.map_err(|_| BusError::Unavailable("the echo is gone".into()))
+            heard.await.map_err(|_| BusError::Unavailable("the echo is gone".into()))?;
+            Ok(began.elapsed())
         };
         let outcome = tokio::time::timeout(PATIENCE, round_trip).await;
         self.awaited.lock().remove(&probe);
-        outcome.unwrap_or_else(|_| Err(BusError::Unavailable("a probe was published and not heard".into())))?;
-        Ok(began.elapsed())
+        outcome.unwrap_or_else(|_| Err(BusError::Unavailable("what is published is not heard".into())))
     }
 }
 
@@ -75,12 +78,10 @@ mod tests {
             }
         });
         let subscriber = bus.subscriber(Duration::ZERO, sink);
-        assert!(echo.check(&bus).await.is_err(), "nobody listens");
         let interest = subscriber.interest(echo.topic());
-        echo.check(&bus).await.unwrap();
-        drop(interest);
-        tokio::time::advance(Duration::from_millis(1)).await;
-        assert!(echo.check(&bus).await.is_err(), "nobody listens any more");
+        echo.check(&bus, &interest).await.unwrap();
+        drop(subscriber);
+        assert!(echo.check(&bus, &interest).await.is_err(), "nobody listens any more");
         assert!(echo.awaited.lock().is_empty(), "nothing is left behind");
         echo.hear(b"no probe");
     }

@@ -248,7 +248,8 @@ impl Session {
 
 /// A registry that never reaches Redis.
 fn registry(bus: &Arc<MemoryBus>, directory: &Arc<Directory>) -> Arc<Registry> {
-    let (redis, _) = RedisKeys::connect(&RedisConfig::default(), &RedisMetrics::default(), CancellationToken::new()).unwrap();
+    let (redis, _) =
+        RedisKeys::connect(&RedisConfig::default(), &RedisMetrics::default(), CancellationToken::new()).unwrap();
     let limits = RegistryLimits {
         lease_ttl: DEADLINE,
         presence_grace: DEADLINE,

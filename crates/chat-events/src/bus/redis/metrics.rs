@@ -53,7 +53,10 @@ impl Metrics {
     /// The instruments of one kind of command, which exist from then on. `kind` is a label: one of few fixed words.
     pub fn instruments(&self, kind: &'static str) -> Instruments {
         let kind = Kind { kind };
-        Instruments { duration: self.durations.get_or_create_owned(&kind), errors: self.errors.get_or_create_owned(&kind) }
+        Instruments {
+            duration: self.durations.get_or_create_owned(&kind),
+            errors: self.errors.get_or_create_owned(&kind),
+        }
     }
 
     /// Something else that must be connected for Redis to be up. It is asked whenever somebody looks.
