@@ -117,6 +117,11 @@ impl Directory {
         }
     }
 
+    /// Is it known that the bus is away?
+    pub fn bus_is_lost(&self) -> bool {
+        matches!(*self.bus.lock(), Bus::Lost)
+    }
+
     /// Is the bus away, or back so lately that publishers may still be on their way to it?
     pub fn bus_in_doubt(&self, now: Instant) -> bool {
         match *self.bus.lock() {
@@ -238,6 +243,9 @@ impl Hub {
 
     /// Waits until what concerns this user is heard, but no longer than a room would: without the bus, life goes on.
     pub async fn hear_user(&self, user_id: UserId) {
+        if self.directory.bus_is_lost() {
+            return;
+        }
         let heard = self.directory.users.get(&user_id).map(|user| user.interest.heard());
         if let Some(heard) = heard {
             let _ = tokio::time::timeout(self.context.limits.subscribe_timeout, heard).await;
@@ -283,6 +291,7 @@ impl Hub {
             channel_id,
             handle: Arc::clone(&handle),
             since,
+            waits: !self.directory.bus_is_lost(),
             interest: self.context.subscriber.interest(Topic::Room(channel_id)),
             context: self.context.clone(),
         };

@@ -122,6 +122,8 @@ pub struct Room {
     /// Where the log stood when the first session was let in: events after it are delivered, so that none that ends its
     /// right to be here goes unseen.
     pub since: Head,
+    /// Whether it waits until its topic is heard; it need not where that is known to be in vain.
+    pub waits: bool,
     /// That its topic is heard.
     pub interest: Interest,
     /// What it works with.
@@ -151,7 +153,9 @@ impl Room {
     /// Subscribes first, and only then reads where the log stands: what is published from then on is heard.
     async fn open(self) -> Result<OpenRoom, Absent> {
         // Without Redis the room opens all the same; the reconciler finds what it does not hear.
-        let _ = tokio::time::timeout(self.context.limits.subscribe_timeout, self.interest.heard()).await;
+        if self.waits {
+            let _ = tokio::time::timeout(self.context.limits.subscribe_timeout, self.interest.heard()).await;
+        }
         let Some((head, read_at)) = self.read_head().await else { return Err(Absent { handle: self.handle }) };
         self.handle.confirmation.lock().confirm(read_at);
         if head.epoch != self.since.epoch || !self.context.limits.repair {

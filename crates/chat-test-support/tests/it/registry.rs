@@ -27,6 +27,8 @@ fn builder() -> Builder {
         .message_setting("CHAT_LIMITS_REQUESTS_PER_SECOND", "0")
         .websocket_setting("CHAT_LIMITS_CONNECTIONS_PER_ADDRESS", "10000")
         .websocket_setting("CHAT_LIMITS_CONNECTIONS_PER_USER", "10000")
+        // Nobody here answers pings.
+        .websocket_setting("CHAT_LIMITS_HEARTBEAT", "10m")
         .websocket_setting("CHAT_REGISTRY_LEASE_TTL", format!("{}s", LEASE.as_secs()))
         .websocket_setting("CHAT_REGISTRY_PRESENCE_GRACE", "500ms")
         .websocket_setting("CHAT_REGISTRY_SWEEP_INTERVAL", "500ms")
