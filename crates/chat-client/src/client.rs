@@ -41,7 +41,12 @@ impl Client {
     /// Wants the events of a channel after `from`, or from now on. [`Item::Subscribed`], [`Item::Reset`] or
     /// [`Item::Refused`] answers. A channel that is wanted already starts anew from the new position.
     pub fn subscribe(&self, channel: ChannelId, from: Option<Position>) {
-        self.commands.put(channel, Command::Subscribe(from));
+        self.commands.put(channel, Command::Subscribe { from, presence: false });
+    }
+
+    /// The same, and wants to know who else is here: [`Item::Presence`] tells.
+    pub fn subscribe_with_presence(&self, channel: ChannelId, from: Option<Position>) {
+        self.commands.put(channel, Command::Subscribe { from, presence: true });
     }
 
     /// Wants a channel no longer. If it was wanted, [`Item::Unsubscribed`] answers, and nothing of it comes after that.
@@ -66,7 +71,7 @@ impl Items {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Command {
-    Subscribe(Option<Position>),
+    Subscribe { from: Option<Position>, presence: bool },
     Unsubscribe,
 }
 

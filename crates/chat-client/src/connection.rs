@@ -270,6 +270,7 @@ impl Served<'_> {
             }
             Incoming::Error(frame) => return self.complaint(frame).await,
             Incoming::UserSignal(signal) => Item::UserSignal(signal),
+            Incoming::Presence(signal) => Item::Presence(signal),
             Incoming::Reconnect(frame) => {
                 let after = Some(Duration::from_millis(frame.after_ms));
                 // The goodbye frees the server of this session at once; if it does not come through, the server ends it.

@@ -189,7 +189,12 @@ pub(crate) async fn take_commands(
     let mut forgotten = Vec::new();
     for (channel_id, command) in commands.take() {
         match command {
-            Command::Subscribe(from) => subscriptions.subscribe(channel_id, from),
+            Command::Subscribe { from, presence } => {
+                subscriptions.subscribe(channel_id, from);
+                if presence {
+                    subscriptions.watch(channel_id);
+                }
+            }
             Command::Unsubscribe if subscriptions.remove(channel_id) => {
                 forgotten.push(channel_id);
                 outbox.put(Item::Unsubscribed { channel_id, reason: UnsubscribeReason::Requested }).await?;

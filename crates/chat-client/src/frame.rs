@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use chat_domain::{ChannelId, Epoch, Timestamp, UserId};
-use chat_events::{EventHeader, UserSignal};
+use chat_events::{EventHeader, PresenceSignal, UserSignal};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::item::{Event, ResetReason, UnsubscribeReason};
@@ -31,6 +31,8 @@ pub(crate) struct Wish {
     pub(crate) after_seq: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) epoch: Option<Epoch>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) presence: bool,
 }
 
 impl Outgoing<'_> {
@@ -49,6 +51,7 @@ pub(crate) enum Incoming {
     Unsubscribed(Unsubscribed),
     Event(Event),
     UserSignal(UserSignal),
+    Presence(PresenceSignal),
     Error(ErrorFrame),
     Reconnect(Reconnect),
     /// PONG, signals without a `seq`, and what a later version may send.
@@ -69,6 +72,7 @@ impl Incoming {
             "CHANNEL_ADDED" | "CHANNEL_REMOVED" | "USER_STATUS_CHANGED" | "TOKENS_REVOKED" => {
                 Self::UserSignal(fields(&frame)?)
             }
+            "PRESENCE" => Self::Presence(fields(&frame)?),
             _ => {
                 drop(kind);
                 event(frame)
@@ -168,7 +172,7 @@ mod tests {
     #[test]
     fn frames_are_written_as_documented() {
         let channel_id: ChannelId = "018f4e7a-0000-7000-8000-000000000002".parse().unwrap();
-        let wish = Wish { channel_id, after_seq: Some(7), epoch: None };
+        let wish = Wish { channel_id, after_seq: Some(7), epoch: None, presence: false };
         assert_eq!(
             Outgoing::Subscribe { id: 1, channels: &[wish] }.to_json(),
             r#"{"type":"SUBSCRIBE","id":1,"channels":[{"channelId":"018f4e7a-0000-7000-8000-000000000002","afterSeq":7}]}"#

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chat_domain::{ChannelId, Epoch, MessageId, MessageStatus, MessageType, Timestamp, UserId};
-use chat_events::{EventType, UserSignal};
+use chat_events::{EventType, PresenceSignal, UserSignal};
 use serde::Deserialize;
 
 /// Something that happened, in the order in which it did.
@@ -64,6 +64,9 @@ pub enum Item {
     },
     /// Something that concerns the user in all its sessions. Not replayed: after being offline, ask over HTTP.
     UserSignal(UserSignal),
+    /// Who is here in a channel that was subscribed to with presence. With `online` it is the whole list: whoever is not in it
+    /// is not here, or is one of very many. Without, it is who came or went.
+    Presence(PresenceSignal),
     /// The server complained about something that is not a subscription.
     Error {
         /// The stable code of the error.

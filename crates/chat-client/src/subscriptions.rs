@@ -54,6 +54,8 @@ struct Subscription {
     phase: Phase,
     /// Holes since the last event that was delivered.
     holes: u32,
+    /// Does the owner want to know who else is here?
+    presence: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -100,7 +102,14 @@ impl Subscriptions {
     pub(crate) fn subscribe(&mut self, channel: ChannelId, from: Option<Position>) {
         let phase = Phase::Wanted { not_before: None };
         self.known_due = None;
-        self.channels.insert(channel, Subscription { position: from, phase, holes: 0 });
+        self.channels.insert(channel, Subscription { position: from, phase, holes: 0, presence: false });
+    }
+
+    /// Wants to know who else is in a channel that is wanted.
+    pub(crate) fn watch(&mut self, channel: ChannelId) {
+        if let Some(subscription) = self.channels.get_mut(&channel) {
+            subscription.presence = true;
+        }
     }
 
     /// Wants a channel no longer. False if it was not wanted.
@@ -247,6 +256,7 @@ impl Subscription {
             channel_id,
             after_seq: self.position.map(|position| position.seq),
             epoch: self.position.and_then(|position| position.epoch),
+            presence: self.presence,
         }
     }
 

@@ -27,6 +27,7 @@
  * @property {(reset: Reset) => void} [onReset] events up to `afterSeq` do not come: they are gone, or the log is another
  *   one and what came before is to be discarded, or, without `catchUp`, history is to be loaded
  * @property {(state: SubscriptionState) => void} [onState]
+ * @property {(presence: { users: { userId: string, status: "ONLINE" | "OFFLINE", lastSeenAt?: string }[], online?: number }) => void} [onPresence]
  * @typedef {"connecting" | "online" | "offline" | "closed"} StateName
  * @typedef {object} ConnectionState
  * @property {StateName} state `offline`: will try again at `retryAt`; `closed`: will not
@@ -449,6 +450,7 @@ export class ChatClient {
       case "PONG":
         return undefined;
     }
+    if (frame.type === "PRESENCE") return subscription && guard(() => subscription.onPresence?.(frame));
     if (typeof frame.seq !== "number") return this.#emit("signal", frame);
     return subscription && this.#onEvent(subscription, frame);
   }
@@ -636,13 +638,14 @@ export class Subscription {
    * @param {SubscribeOptions} options
    * @param {() => void} cancel
    */
-  constructor(channelId, { afterSeq, epoch, catchUp = true, onEvent, onReset, onState }, cancel) {
+  constructor(channelId, { afterSeq, epoch, catchUp = true, onEvent, onReset, onState, onPresence }, cancel) {
     this.channelId = channelId;
     /** @internal */
     this.catchUp = catchUp;
     this.onEvent = onEvent;
     this.onReset = onReset;
     this.onState = onState;
+    this.onPresence = onPresence;
     /** @internal */
     this.position = new ChannelPosition({ afterSeq, epoch });
     /** @internal Requests in a row that did not bring the channel up to date. */
@@ -797,15 +800,18 @@ export function retryAfterMs(value, now) {
 
 /**
  * SUBSCRIBE frames for these channels, each within the bounds of the server.
- * @template {{ channelId: string, position: ChannelPosition }} T
+ * @template {{ channelId: string, position: ChannelPosition, onPresence?: Function }} T
  * @param {T[]} subscriptions
  * @param {number} maxFrameBytes
  * @param {() => string} nextId
  * @returns {{ frame: { type: string, id: string, channels: object[] }, channels: T[] }[]}
  */
 export function subscribeFrames(subscriptions, maxFrameBytes, nextId) {
-  const entry = ({ channelId, position: { lastSeq: afterSeq, epoch } }) =>
-    afterSeq === undefined ? { channelId } : { channelId, afterSeq, epoch };
+  const entry = ({ channelId, position: { lastSeq: afterSeq, epoch }, onPresence }) => ({
+    channelId,
+    ...(afterSeq === undefined ? {} : { afterSeq, epoch }),
+    ...(onPresence ? { presence: true } : {}),
+  });
   return chunks(subscriptions, maxFrameBytes, (one) => JSON.stringify(entry(one))).map((channels) => ({
     frame: { type: "SUBSCRIBE", id: nextId(), channels: channels.map(entry) },
     channels,

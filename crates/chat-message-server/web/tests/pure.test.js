@@ -185,6 +185,9 @@ test("SUBSCRIBE frames keep to the server's bounds and name each channel once", 
     [256, 256, 88],
   );
   assert.deepEqual(subscribeFrames([], 1 << 20, () => "c"), []);
+  const watched = { channelId: "a", position: new ChannelPosition({ afterSeq: 1, epoch: "e" }), onPresence: () => {} };
+  const [{ frame }] = subscribeFrames([watched], 1 << 20, () => "c");
+  assert.deepEqual(frame.channels, [{ channelId: "a", afterSeq: 1, epoch: "e", presence: true }]);
 });
 
 test("message ids are random UUIDs", () => {

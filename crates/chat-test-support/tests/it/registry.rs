@@ -204,6 +204,30 @@ async fn a_cluster_keeps_the_same_books() {
     .await;
 }
 
+/// As `docs/configuration.md` says.
+const RIGHTS: &str = "on >secret resetchannels &chat:* ~chat:* -@all +hello +ping +client +info +quit +subscribe +unsubscribe \
+    +publish +eval +get +set +del +exists +expire +hset +hget +hgetall +hexists +hdel +sadd +srem +scard +smembers \
+    +srandmember +sscan +zadd +zrem +zscore +zrangebyscore";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_needs_no_more_rights_than_are_documented() {
+    let redis = RedisServer::start().await;
+    let command: Vec<_> = ["ACL", "SETUSER", "chat"].into_iter().chain(RIGHTS.split_whitespace()).collect();
+    assert_eq!(redis.execute(&command).await, "+OK\r\n");
+    let url = redis.url().replace("redis://", "redis://chat:secret@");
+    let mut system = builder().redis_at(url).start().await;
+    let mut crowd = Crowd::gather(&system).await;
+    until_counted(&mut system, CLIENTS).await;
+    // Reaping, leaving, and being refused for one connection too many.
+    system.websocket_server(0).kill();
+    drop(crowd.sessions.remove(0));
+    until_count_is(system.websocket_server(1), crowd.len()).await;
+    drop(crowd);
+    until_empty(&redis).await;
+    let denied = redis.execute(&["ACL", "LOG"]).await;
+    assert_eq!(denied, "*0\r\n", "{denied}");
+}
+
 #[tokio::test]
 async fn idle_sessions_cost_redis_nothing_each() {
     let mut system = builder().start().await;
