@@ -107,7 +107,7 @@ impl Directory {
                     Interruption::Restored => *self.bus.lock() = Bus::HeardSince(Instant::now()),
                     Interruption::Overrun(_) => {}
                 }
-                if interruption == Interruption::Restored {
+                if interruption != Interruption::Lost {
                     // Who came and went meanwhile was not heard.
                     self.rooms.iter().for_each(|room| room.inbox.doubt_presence());
                 }
@@ -191,6 +191,10 @@ impl Directory {
         };
         if let Some(user) = self.users.get(&user_id) {
             user.tell(&signal, &frame);
+            if let UserSignal::ChannelRemoved { channel_id, .. } = signal {
+                // The room may not be open anywhere, to see it itself.
+                user.withdraw(channel_id);
+            }
         }
     }
 }

@@ -24,10 +24,12 @@ use std::{sync::Arc, time::Duration};
 
 use chat_domain::{ChannelId, Clock, Timestamp, UserId};
 use chat_events::bus::{
-    BusError, Publisher,
+    BusError, Publication, Publisher,
     redis::{Command, RedisKeys, Reply},
 };
+use parking_lot::Mutex;
 use rand::RngExt;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 use uuid::Uuid;
@@ -43,6 +45,8 @@ use crate::{
 use batch::all;
 use writer::Writer;
 
+/// Instances reach a Redis that is back within this time of each other.
+const REDIS_RETURNS: Duration = Duration::from_secs(1);
 /// How long who asks for counts waits for Redis.
 const READ_TIMEOUT: Duration = Duration::from_secs(1);
 /// Keys that are read in one step.
@@ -71,9 +75,25 @@ struct Context {
     clock: Arc<dyn Clock>,
     metrics: RegistryMetrics,
     limits: RegistryLimits,
+    /// Since when the lease is held without a gap.
+    held_since: Mutex<Option<Instant>>,
+    /// What could not be told of who came and went.
+    untold: Mutex<Vec<Publication>>,
 }
 
 impl Context {
+    /// Takes note whether the lease was renewed in time.
+    fn set_held(&self, held: bool) {
+        let mut since = self.held_since.lock();
+        *since = if held { since.or_else(|| Some(Instant::now())) } else { None };
+    }
+
+    /// Is this instance in a position to say that others are dead? After Redis was away each needs a moment to show itself.
+    fn may_judge(&self) -> bool {
+        let settled = 2 * self.limits.lease_ttl / lease::RENEWALS + REDIS_RETURNS;
+        self.held_since.lock().is_some_and(|since| since.elapsed() >= settled)
+    }
+
     fn grace_millis(&self) -> i64 {
         i64::try_from(self.limits.presence_grace.as_millis()).unwrap_or(i64::MAX)
     }
@@ -110,7 +130,18 @@ impl Registry {
     ) -> Self {
         let (changes, metrics) = (Arc::default(), RegistryMetrics::default());
         Self {
-            context: Arc::new(Context { instance_id, redis, publisher, directory, changes, clock, metrics, limits }),
+            context: Arc::new(Context {
+                instance_id,
+                redis,
+                publisher,
+                directory,
+                changes,
+                clock,
+                metrics,
+                limits,
+                held_since: Mutex::default(),
+                untold: Mutex::default(),
+            }),
         }
     }
 
@@ -129,11 +160,8 @@ impl Registry {
     pub async fn run(&self, stop: CancellationToken) {
         let context = &*self.context;
         let mut writer = Writer::new(Arc::clone(&self.context));
-        let kept = async {
-            tokio::join!(lease::keep(context), writer.run(), reaper::run(context), presence::run(context));
-        };
-        stop.run_until_cancelled(kept).await;
-        writer.write_changes().await;
+        let others = async { tokio::join!(lease::keep(context), reaper::run(context), presence::run(context)) };
+        tokio::join!(stop.run_until_cancelled(others), writer.run(&stop));
         lease::give_back(context).await;
         context.redis.close().await;
     }
@@ -141,13 +169,15 @@ impl Registry {
     /// Takes a session in, if its user may have one more on all instances together. While Redis does not answer, every
     /// session is taken in.
     pub async fn admit(&self, session: &Arc<SessionHandle>) -> Result<(), TooManyConnections> {
-        let admission = admission::admit(&self.context, session.user_id, session.id);
-        match admission.await {
+        let admitted = match admission::admit(&self.context, session.user_id, session.id).await {
             Ok(false) => return Err(TooManyConnections),
-            Ok(true) => {}
-            Err(error) => debug!(error = %error, "a session is served without being admitted by Redis"),
-        }
-        session.register();
+            Ok(true) => true,
+            Err(error) => {
+                debug!(error = %error, "a session is served without being admitted by Redis");
+                false
+            }
+        };
+        session.register(admitted);
         Ok(())
     }
 

@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_millis(1_500);
 #[derive(Debug)]
 pub struct Echo {
     id: Uuid,
-    /// At most as many as there are checks under way: each takes its own out again.
+    /// At most as many as there are checks under way: each takes its own out again, however it ends.
     awaited: Mutex<HashMap<Uuid, oneshot::Sender<()>>>,
 }
 
@@ -50,14 +50,32 @@ impl Echo {
         let round_trip = async {
             interest.heard().await;
             let began = Instant::now();
-            self.awaited.lock().insert(probe, sender);
+            let _awaited = Awaited::new(self, probe, sender);
             publisher.publish(vec![Publication { topic: self.topic(), payload }]).await?;
             heard.await.map_err(|_| BusError::Unavailable("the echo is gone".into()))?;
             Ok(began.elapsed())
         };
         let outcome = tokio::time::timeout(PATIENCE, round_trip).await;
-        self.awaited.lock().remove(&probe);
         outcome.unwrap_or_else(|_| Err(BusError::Unavailable("what is published is not heard".into())))
+    }
+}
+
+/// A probe that is waited for.
+struct Awaited<'a> {
+    echo: &'a Echo,
+    probe: Uuid,
+}
+
+impl<'a> Awaited<'a> {
+    fn new(echo: &'a Echo, probe: Uuid, sender: oneshot::Sender<()>) -> Self {
+        echo.awaited.lock().insert(probe, sender);
+        Self { echo, probe }
+    }
+}
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        self.echo.awaited.lock().remove(&self.probe);
     }
 }
 

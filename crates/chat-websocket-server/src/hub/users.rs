@@ -2,10 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chat_domain::{Timestamp, UserId, UserStatus};
+use chat_domain::{ChannelId, Timestamp, UserId, UserStatus};
 use chat_events::UserSignal;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
+use uuid::Uuid;
 
 use super::{Directory, UserSessions};
 use crate::{protocol::CloseReason, session::SessionHandle};
@@ -24,6 +25,11 @@ impl Directory {
     /// How many sessions a user has here.
     pub fn sessions_of(&self, user_id: UserId) -> usize {
         self.users.get(&user_id).map_or(0, |user| user.sessions.len())
+    }
+
+    /// Has this user this session here?
+    pub fn has_session(&self, user_id: UserId, session_id: Uuid) -> bool {
+        self.users.get(&user_id).is_some_and(|user| user.sessions.contains_key(&session_id))
     }
 
     /// The users with sessions whose status storage has not confirmed for `age`, or not since the bus was interrupted.
@@ -52,6 +58,15 @@ impl Directory {
 }
 
 impl UserSessions {
+    /// Takes note that the user was removed from a channel, where none of its sessions has it open again.
+    pub(super) fn withdraw(&self, channel_id: ChannelId) {
+        if self.sessions.values().all(|session| !session.has_channel(channel_id))
+            && let Some(session) = self.sessions.values().next()
+        {
+            session.withdraw_from(channel_id);
+        }
+    }
+
     /// Queues a signal for all sessions, which are the last words to those that it ends.
     pub(super) fn tell(&self, signal: &UserSignal, frame: &Utf8Bytes) {
         for session in self.sessions.values() {

@@ -39,18 +39,37 @@ pub(super) async fn admit(context: &Context, user_id: UserId, session_id: Uuid) 
     }
     // Two renewals: one may have come a moment ago.
     let silent_from = Instant::now() + context.limits.lease_ttl.mul_f64(2.5) / lease::RENEWALS;
-    let mut first_seen = HashMap::new();
+    let (most, mut first_seen) = (context.limits.connections_per_user, HashMap::new());
     loop {
         let others = others(context, user_id, &mut first_seen).await?;
-        let is_silent = Instant::now() >= silent_from;
-        if others.alive >= context.limits.connections_per_user {
+        if others.alive >= most {
             return Ok(false);
         }
-        if is_silent || others.alive + others.unproven < context.limits.connections_per_user {
-            return add(context, user_id, session_id, usize::MAX).await;
+        let is_silent = Instant::now() >= silent_from;
+        let doubtful = others.unproven + others.nobodys.len();
+        if is_silent || others.alive + doubtful < most {
+            let mut dead = others.dead;
+            if is_silent {
+                dead += others.unproven;
+                forget(context, user_id, others.nobodys).await?;
+            }
+            // The dead are still listed. Others who wait likewise may have been faster: then it is looked again.
+            if add(context, user_id, session_id, most + dead).await? {
+                return Ok(true);
+            }
         }
         sleep(LOOK).await;
     }
+}
+
+/// Takes out sessions that nobody has described for so long: whoever admitted them did not live to do it. One that lives
+/// all the same is added again when it is written.
+async fn forget(context: &Context, user_id: UserId, nobodys: Vec<String>) -> Result<(), BusError> {
+    if nobodys.is_empty() {
+        return Ok(());
+    }
+    let forget = Command::new("SREM", keys::user_sessions(user_id)).args(nobodys);
+    all(context.redis.execute(vec![forget]).await).map(drop)
 }
 
 async fn add(context: &Context, user_id: UserId, session_id: Uuid, most: usize) -> Result<bool, BusError> {
@@ -64,11 +83,15 @@ async fn add(context: &Context, user_id: UserId, session_id: Uuid, most: usize) 
 struct Others {
     /// Those of which it is known that their instance lives.
     alive: usize,
+    /// Those of which it is known that they have ended.
+    dead: usize,
     /// Those whose instance has a lease that it has not renewed yet.
     unproven: usize,
+    /// Those that are not described: just admitted, or left behind.
+    nobodys: Vec<String>,
 }
 
-/// Looks at the sessions of a user, and takes out those that nobody has.
+/// Looks at the sessions of a user.
 async fn others(
     context: &Context,
     user_id: UserId,
@@ -77,16 +100,21 @@ async fn others(
     let of_user = keys::user_sessions(user_id);
     // Somewhat more than there should be: some may have come in unseen while Redis was away.
     let most = i64::try_from(context.limits.connections_per_user.saturating_mul(2)).unwrap_or(i64::MAX);
-    let reply = all(context.redis.execute(vec![Command::new("SRANDMEMBER", of_user.clone()).arg(most)]).await)?.pop();
+    let reply = all(context.redis.execute(vec![Command::new("SRANDMEMBER", of_user).arg(most)]).await)?.pop();
     let sessions: Vec<String> = reply.and_then(|reply| reply.convert().ok()).unwrap_or_default();
     let instances = instances_of(context, &sessions).await?;
     let leases = instances.iter().map(|instance| Command::new("GET", keys::lease(instance.unwrap_or_default())));
     let leases = all(context.redis.execute(leases.collect()).await)?;
 
-    let (mut others, mut nobodys) = (Others { alive: 0, unproven: 0 }, Vec::new());
+    // Those of this instance are known without Redis. The one that wants to come in is among them.
+    let own = context.directory.sessions_of(user_id).saturating_sub(1);
+    let mut others = Others { alive: own, dead: 0, unproven: 0, nobodys: Vec::new() };
     for ((session, instance), lease) in sessions.into_iter().zip(instances).zip(leases) {
         match (instance, lease.as_string()) {
-            (Some(instance), _) if instance == context.instance_id => others.alive += 1,
+            (Some(instance), _) if instance == context.instance_id => {
+                let lives = Uuid::parse_str(&session).is_ok_and(|id| context.directory.has_session(user_id, id));
+                others.dead += usize::from(!lives);
+            }
             (Some(instance), Some(lease)) => match first_seen.get(&instance) {
                 Some(first) if *first != lease => others.alive += 1,
                 _ => {
@@ -94,13 +122,9 @@ async fn others(
                     others.unproven += 1;
                 }
             },
-            (Some(_), None) => {}
-            (None, _) => nobodys.push(session),
+            (Some(_), None) => others.dead += 1,
+            (None, _) => others.nobodys.push(session),
         }
-    }
-    if !nobodys.is_empty() {
-        // One that was admitted a moment ago is added again when it is written.
-        all(context.redis.execute(vec![Command::new("SREM", of_user).args(nobodys)]).await)?;
     }
     Ok(others)
 }

@@ -40,7 +40,7 @@ pub(super) enum Kind {
     Gone { user_leaves_at: Timestamp },
 }
 
-/// The commands for some sessions of one instance, in three steps.
+/// The commands for some sessions of one instance, in three steps. Within one a server carries them out in order.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     first: Vec<Command>,
@@ -72,7 +72,10 @@ impl Batch {
                 Kind::Changed => {}
                 Kind::Gone { user_leaves_at } => {
                     let score = user_leaves_at.as_millis();
-                    batch.first.push(Command::new("ZADD", keys::LEAVING).arg(score).arg(update.user_id.to_string()));
+                    // Never earlier than another session of the user said.
+                    let leave = Command::new("ZADD", keys::LEAVING).arg("GT").arg(score);
+                    batch.first.push(leave.arg(update.user_id.to_string()));
+                    batch.first.push(expire(keys::LEAVING));
                     batch.first.push(Command::new("SREM", keys::user_sessions(update.user_id)).arg(id.clone()));
                     gone.push(id.clone());
                 }
@@ -89,15 +92,16 @@ impl Batch {
             batch.forget(update);
         }
         if !registered.is_empty() {
-            batch.first.push(Command::new("SADD", of_instance.clone()).args(registered));
+            // Before all else of them, so that they are found if this instance dies.
+            batch.first.insert(0, Command::new("SADD", of_instance.clone()).args(registered));
         }
         for (channel_id, room) in rooms {
             batch.fill(channel_id, room);
         }
         for (user_id, rooms) in rooms_of_users {
             let key = keys::user_rooms(user_id);
-            batch.second.push(Command::new("SADD", key.clone()).args(rooms.iter().map(ToString::to_string)));
-            batch.second.push(expire(key));
+            batch.first.push(Command::new("SADD", key.clone()).args(rooms.iter().map(ToString::to_string)));
+            batch.first.push(expire(key));
         }
         if !gone.is_empty() {
             batch.third.push(Command::new("SREM", of_instance).args(gone));
@@ -154,14 +158,21 @@ impl Batch {
         }
     }
 
-    /// Writes it, and returns who is new in a room. After an error some of it may be written.
-    pub(super) async fn write(self, redis: &RedisKeys) -> Result<Vec<Arrival>, BusError> {
-        all(redis.execute(self.first).await)?;
-        let replies = all(redis.execute(self.second).await)?;
-        let arrived = self.arrivals.into_iter().filter(|(place, _)| is_one(&replies[*place]));
-        let arrived = arrived.map(|(_, arrival)| arrival).collect();
-        all(redis.execute(self.third).await)?;
-        Ok(arrived)
+    /// Writes it, and returns who is new in a room, also if something failed. After an error some of it may be written.
+    pub(super) async fn write(self, redis: &RedisKeys) -> (Vec<Arrival>, Result<(), BusError>) {
+        if let Err(error) = all(redis.execute(self.first).await) {
+            return (Vec::new(), Err(error));
+        }
+        let replies = redis.execute(self.second).await;
+        let is_new = |place: usize| matches!(replies.get(place), Some(Ok(reply)) if is_one(reply));
+        let arrived = self.arrivals.into_iter().filter(|(place, _)| is_new(*place)).map(|(_, arrival)| arrival);
+        let arrived = arrived.collect();
+        let filled = all(replies);
+        let outcome = match filled {
+            Ok(_) => all(redis.execute(self.third).await).map(drop),
+            Err(error) => Err(error),
+        };
+        (arrived, outcome)
     }
 }
 
@@ -173,7 +184,7 @@ struct Room {
 }
 
 /// Gives a key its time anew.
-pub(super) fn expire(key: String) -> Command {
+pub(super) fn expire(key: impl Into<String>) -> Command {
     Command::new("EXPIRE", key).arg(BACKSTOP)
 }
 

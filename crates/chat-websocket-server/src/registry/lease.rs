@@ -26,7 +26,9 @@ pub(super) async fn keep(context: &Context) {
         if context.redis.take_interrupted() && held {
             context.changes.resync(Resync::Interruption);
         }
-        match replies.into_iter().next() {
+        let renewed = replies.into_iter().next();
+        context.set_held(held && matches!(&renewed, Some(Ok(reply)) if !reply.is_null()));
+        match renewed {
             Some(Ok(Reply::Null)) if held => {
                 warn!("the lease of this instance was gone: Redis lost it, or did not hear of this instance for long");
                 context.metrics.lease_losses.inc();
@@ -52,15 +54,15 @@ fn renewal(context: &Context, renewals: u64) -> Vec<Command> {
     ]
 }
 
-/// Gives the lease back. What is left of this instance is for the others to take out; without any they need not look.
+/// Gives the lease back when nothing is left. Otherwise it lapses, and the others take out what is left.
 pub(super) async fn give_back(context: &Context) {
-    let commands = vec![
-        Command::new("DEL", keys::lease(context.instance_id)),
-        Command::new("SCARD", keys::instance_sessions(context.instance_id)),
-    ];
-    let left = context.redis.execute(commands).await.pop();
+    let left = Command::new("SCARD", keys::instance_sessions(context.instance_id));
+    let left = context.redis.execute(vec![left]).await.pop();
     if left.is_some_and(|left| left.is_ok_and(|left| left.as_i64() == Some(0))) {
-        let known = Command::new("SREM", keys::INSTANCES).arg(context.instance_id.to_string());
-        context.redis.execute(vec![known]).await;
+        let forget = vec![
+            Command::new("DEL", keys::lease(context.instance_id)),
+            Command::new("SREM", keys::INSTANCES).arg(context.instance_id.to_string()),
+        ];
+        context.redis.execute(forget).await;
     }
 }

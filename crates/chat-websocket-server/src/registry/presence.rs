@@ -12,6 +12,7 @@ use chat_events::{
 };
 use tokio::time::sleep;
 use tracing::debug;
+use uuid::Uuid;
 
 use super::{
     Context,
@@ -21,6 +22,10 @@ use super::{
 
 /// How often it is looked whose grace is over.
 const INTERVAL: Duration = Duration::from_millis(500);
+/// Most rooms that are kept to be told of once more.
+const UNTOLD: usize = 1_024;
+/// Members of a user's set of sessions that are looked at whether they are described.
+const SESSIONS: i64 = 64;
 /// Users in one step.
 const USERS_PER_STEP: usize = 128;
 /// How long it is kept when a user was last here, in seconds: 90 days.
@@ -42,12 +47,23 @@ async fn announce(context: &Context, news: Vec<(ChannelId, UserPresence)>) {
         topic: Topic::Presence(channel_id),
         payload: PresenceSignal { channel_id, users, online: None }.to_json(),
     };
-    let batch: Vec<_> = by_room.into_iter().map(publication).collect();
-    if !batch.is_empty()
-        && let Err(error) = context.publisher.publish(batch).await
-    {
-        // Those who watch a room are told the whole again when the bus is back.
+    tell(context, by_room.into_iter().map(publication).collect()).await;
+}
+
+/// Publishes, and keeps what did not go out for the next time.
+async fn tell(context: &Context, news: Vec<Publication>) {
+    let mut batch = std::mem::take(&mut *context.untold.lock());
+    batch.extend(news);
+    if batch.is_empty() {
+        return;
+    }
+    if let Err(error) = context.publisher.publish(batch.clone()).await {
         debug!(error = %error, "who came and went could not be told");
+        let mut untold = context.untold.lock();
+        batch.append(&mut untold);
+        // The oldest go: who watches is told the whole again after a break.
+        batch.drain(..batch.len().saturating_sub(UNTOLD));
+        *untold = batch;
     }
 }
 
@@ -55,6 +71,7 @@ async fn announce(context: &Context, news: Vec<(ChannelId, UserPresence)>) {
 pub(super) async fn run(context: &Context) {
     loop {
         sleep(jittered(INTERVAL)).await;
+        tell(context, Vec::new()).await;
         loop {
             match tell_of_departures(context).await {
                 // There may be more.
@@ -75,14 +92,15 @@ async fn tell_of_departures(context: &Context) -> Result<usize, BusError> {
     if due.is_empty() {
         return Ok(0);
     }
+    forget_undescribed(context, &due).await?;
     let gone = without_sessions(context, &due).await?;
-    let news = take_off(context, &gone).await?;
-    announce(context, news.clone()).await;
+    let listed = rooms_of(context, &gone).await?;
+    take_off(context, &gone, &listed).await?;
     // Who came back meanwhile may have found itself listed still, and told nobody.
     let still_gone = without_sessions(context, &gone).await?;
-    let is_back = |user: &UserPresence| !still_gone.iter().any(|leaver| leaver.user_id == user.user_id);
-    let back = news.into_iter().filter(|(_, user)| is_back(user)).map(|(channel_id, user)| (user.user_id, channel_id));
-    put_back(context, back.collect()).await?;
+    let is_back = |user_id: UserId| !still_gone.iter().any(|leaver| leaver.user_id == user_id);
+    let back = listed.into_iter().filter(|(leaver, _)| is_back(leaver.user_id));
+    put_back(context, back.map(|(leaver, channel_id)| (leaver.user_id, channel_id)).collect()).await?;
     all(context.redis.execute(due.iter().map(Leaver::forget).collect()).await)?;
     Ok(due.len())
 }
@@ -123,41 +141,68 @@ async fn without_sessions(context: &Context, leavers: &[Leaver]) -> Result<Vec<L
     Ok(leavers.iter().zip(counts).filter(|(_, count)| count.as_u64() == Some(0)).map(|(leaver, _)| *leaver).collect())
 }
 
-/// Takes users off the lists of all rooms, and returns off which each was taken here.
-async fn take_off(context: &Context, gone: &[Leaver]) -> Result<Vec<(ChannelId, UserPresence)>, BusError> {
-    let rooms = gone.iter().map(|leaver| Command::new("SMEMBERS", keys::user_rooms(leaver.user_id))).collect();
-    let rooms = all(context.redis.execute(rooms).await)?;
-    let (mut news, mut commands) = (Vec::new(), Vec::new());
-    for (leaver, rooms) in gone.iter().zip(rooms) {
-        let last_seen_at = Timestamp::from_millis(leaver.due_at.saturating_sub(context.grace_millis()));
-        let rooms: Vec<String> = rooms.convert().unwrap_or_default();
-        for channel_id in rooms.iter().filter_map(|id| id.parse().ok()) {
-            news.push((channel_id, UserPresence::offline(leaver.user_id, last_seen_at)));
-            commands.push(Command::new("SREM", keys::room_users(channel_id)).arg(leaver.user_id.to_string()));
-        }
+/// Takes out what is listed as a session of these users and is none: one that was admitted by an instance that died
+/// before it wrote anything else of it. One that was admitted just now is added again when it is written.
+async fn forget_undescribed(context: &Context, leavers: &[Leaver]) -> Result<(), BusError> {
+    let some = |leaver: &Leaver| Command::new("SRANDMEMBER", keys::user_sessions(leaver.user_id)).arg(SESSIONS);
+    let replies = all(context.redis.execute(leavers.iter().map(some).collect()).await)?;
+    let mut members = Vec::new();
+    for (leaver, reply) in leavers.iter().zip(replies) {
+        let ids: Vec<String> = reply.convert().unwrap_or_default();
+        members.extend(ids.into_iter().map(|id| (leaver.user_id, id)));
     }
-    let taken = all(context.redis.execute(commands).await)?;
-    let forget = gone.iter().flat_map(|leaver| {
-        let last_seen_at = leaver.due_at.saturating_sub(context.grace_millis());
-        let seen = Command::new("SET", keys::user_seen(leaver.user_id)).arg(last_seen_at);
-        [Command::new("DEL", keys::user_rooms(leaver.user_id)), seen.arg("EX").arg(SEEN_TTL)]
-    });
-    all(context.redis.execute(forget.collect()).await)?;
-    Ok(news.into_iter().zip(taken).filter(|(_, taken)| is_one(taken)).map(|(one, _)| one).collect())
+    let described =
+        members.iter().map(|(_, id)| Command::new("EXISTS", keys::session(Uuid::parse_str(id).unwrap_or_default())));
+    let described = all(context.redis.execute(described.collect()).await)?;
+    let undescribed = members.into_iter().zip(described).filter(|(_, described)| !is_one(described));
+    let forget = undescribed.map(|((user_id, id), _)| Command::new("SREM", keys::user_sessions(user_id)).arg(id));
+    all(context.redis.execute(forget.collect()).await).map(drop)
 }
 
-/// Lists users again who were taken off too soon.
-async fn put_back(context: &Context, back: Vec<Arrival>) -> Result<(), BusError> {
-    let list = back
+/// The rooms in which each of these users is listed.
+async fn rooms_of(context: &Context, leavers: &[Leaver]) -> Result<Vec<(Leaver, ChannelId)>, BusError> {
+    let rooms = leavers.iter().map(|leaver| Command::new("SMEMBERS", keys::user_rooms(leaver.user_id))).collect();
+    let mut listed = Vec::new();
+    for (leaver, rooms) in leavers.iter().zip(all(context.redis.execute(rooms).await)?) {
+        let rooms: Vec<String> = rooms.convert().unwrap_or_default();
+        listed.extend(rooms.iter().filter_map(|id| Some((*leaver, id.parse().ok()?))));
+    }
+    Ok(listed)
+}
+
+/// Takes users off the lists of these rooms, and tells of whom it was that did so.
+async fn take_off(context: &Context, gone: &[Leaver], listed: &[(Leaver, ChannelId)]) -> Result<(), BusError> {
+    let last_seen = |leaver: &Leaver| leaver.due_at.saturating_sub(context.grace_millis());
+    let take = listed.iter().map(|(leaver, channel_id)| {
+        Command::new("SREM", keys::room_users(*channel_id)).arg(leaver.user_id.to_string())
+    });
+    let replies = context.redis.execute(take.collect()).await;
+    // What was done is told, also if not all could be.
+    let taken = listed.iter().zip(&replies).filter(|(_, reply)| reply.as_ref().is_ok_and(is_one));
+    let news = taken.map(|((leaver, channel_id), _)| {
+        (*channel_id, UserPresence::offline(leaver.user_id, Timestamp::from_millis(last_seen(leaver))))
+    });
+    announce(context, news.collect()).await;
+    all(replies)?;
+    let unlist = listed
         .iter()
-        .map(|(user_id, channel_id)| Command::new("SADD", keys::room_users(*channel_id)).arg(user_id.to_string()));
-    let listed = all(context.redis.execute(list.collect()).await)?;
+        .map(|(leaver, channel_id)| Command::new("SREM", keys::user_rooms(leaver.user_id)).arg(channel_id.to_string()));
+    let seen = gone.iter().map(|leaver| {
+        Command::new("SET", keys::user_seen(leaver.user_id)).arg(last_seen(leaver)).arg("EX").arg(SEEN_TTL)
+    });
+    all(context.redis.execute(unlist.chain(seen).collect()).await).map(drop)
+}
+
+/// Lists users again who were taken off too soon, and tells of all of them: the last that is told has to be right.
+async fn put_back(context: &Context, back: Vec<Arrival>) -> Result<(), BusError> {
     let of_users = back
         .iter()
         .map(|(user_id, channel_id)| Command::new("SADD", keys::user_rooms(*user_id)).arg(channel_id.to_string()));
-    all(context.redis.execute(of_users.collect()).await)?;
-    let arrivals = back.into_iter().zip(listed).filter(|(_, listed)| is_one(listed)).map(|(arrival, _)| arrival);
-    announce_arrivals(context, arrivals.collect()).await;
+    let of_rooms = back
+        .iter()
+        .map(|(user_id, channel_id)| Command::new("SADD", keys::room_users(*channel_id)).arg(user_id.to_string()));
+    all(context.redis.execute(of_users.chain(of_rooms).collect()).await)?;
+    announce_arrivals(context, back).await;
     Ok(())
 }
 

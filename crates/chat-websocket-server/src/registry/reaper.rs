@@ -32,7 +32,9 @@ pub(super) async fn run(context: &Context) {
     loop {
         // Instances that started together do not look together.
         sleep(jittered(INTERVAL)).await;
-        if let Err(error) = look(context).await {
+        if context.may_judge()
+            && let Err(error) = look(context).await
+        {
             debug!(error = %error, "other instances cannot be looked at");
         }
     }
@@ -79,10 +81,9 @@ async fn reap(context: &Context, instance_id: Uuid) -> Result<(), BusError> {
         if members.is_empty() {
             break;
         }
-        let ids: Vec<_> = members.iter().filter_map(|id| Uuid::parse_str(id).ok()).collect();
-        take_out(context, instance_id, &ids).await?;
-        context.metrics.reaped_sessions.inc_by(ids.len() as u64);
-        reaped += ids.len();
+        take_out(context, instance_id, &members).await?;
+        context.metrics.reaped_sessions.inc_by(members.len() as u64);
+        reaped += members.len();
     }
     let forget = Command::new("SREM", keys::INSTANCES).arg(instance_id.to_string());
     all(context.redis.execute(vec![forget]).await)?;
@@ -90,10 +91,11 @@ async fn reap(context: &Context, instance_id: Uuid) -> Result<(), BusError> {
     Ok(())
 }
 
-async fn take_out(context: &Context, instance_id: Uuid, session_ids: &[Uuid]) -> Result<(), BusError> {
+async fn take_out(context: &Context, instance_id: Uuid, members: &[String]) -> Result<(), BusError> {
     let kind = Kind::Gone { user_leaves_at: died_at(context) };
-    let (mut updates, mut nameless) = (Vec::with_capacity(session_ids.len()), Vec::new());
-    for (session_id, described) in session_ids.iter().zip(described(context, session_ids).await?) {
+    let ids: Vec<_> = members.iter().map(|id| Uuid::parse_str(id).unwrap_or_default()).collect();
+    let (mut updates, mut nameless) = (Vec::with_capacity(ids.len()), Vec::new());
+    for ((member, session_id), described) in members.iter().zip(&ids).zip(described(context, &ids).await?) {
         match described {
             Some(session) => updates.push(Update {
                 session_id: *session_id,
@@ -102,14 +104,15 @@ async fn take_out(context: &Context, instance_id: Uuid, session_ids: &[Uuid]) ->
                 entered: Vec::new(),
                 left: session.rooms.into_iter().collect(),
             }),
-            None => nameless.push(session_id.to_string()),
+            None => nameless.push(member.clone()),
         }
     }
     if !nameless.is_empty() {
         let forget = Command::new("SREM", keys::instance_sessions(instance_id)).args(nameless);
         all(context.redis.execute(vec![forget]).await)?;
     }
-    Batch::new(instance_id, &updates).write(&context.redis).await.map(drop)
+    let (_, outcome) = Batch::new(instance_id, &updates).write(&context.redis).await;
+    outcome
 }
 
 /// When the users of a dead instance count as gone: it died at least the time of a lease ago, and their grace began then.

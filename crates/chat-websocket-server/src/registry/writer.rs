@@ -13,12 +13,13 @@ use chat_events::bus::{
 };
 use futures_util::future::OptionFuture;
 use tokio::time::{Instant, sleep_until};
-use tracing::{info, warn};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
 use uuid::Uuid;
 
 use super::{
     Context, Resync,
-    batch::{Batch, Kind, Update, all},
+    batch::{Arrival, Batch, Kind, Update, all},
     keys, presence,
     sweep::Sweep,
 };
@@ -27,6 +28,8 @@ use crate::session::{Registration, SessionHandle};
 /// Most sessions in one step. Few enough that what is published does not wait for more than some milliseconds, and many
 /// enough that a hundred thousand sessions take seconds.
 const SESSIONS_PER_STEP: usize = 128;
+/// Most withdrawals that are kept while they cannot be written.
+const WITHDRAWALS: usize = 4_096;
 /// How long to wait after a failure, at first; doubled each time.
 const BACKOFF: Duration = Duration::from_millis(250);
 /// The longest such wait.
@@ -47,6 +50,8 @@ pub(super) struct Writer {
     pub(super) written: HashMap<Uuid, Written>,
     /// Everything is to be written anew, for this reason and not before this moment.
     resync: Option<(Resync, Instant)>,
+    /// Users who may not be listed in a room any more, as far as that is still to be written. Bounded like what waits.
+    withdrawn: Vec<Arrival>,
     backoff: Duration,
     sweep: Sweep,
 }
@@ -54,35 +59,49 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn new(context: Arc<Context>) -> Self {
         let sweep = Sweep::new(context.limits.sweep_interval);
-        Self { context, written: HashMap::new(), resync: None, backoff: BACKOFF, sweep }
+        let withdrawn = Vec::new();
+        Self { context, written: HashMap::new(), resync: None, withdrawn, backoff: BACKOFF, sweep }
     }
 
-    pub(super) async fn run(&mut self) {
+    /// Writes until `stop`, and then what is left. What is being written is written to its end.
+    pub(super) async fn run(&mut self, stop: &CancellationToken) {
         let context = Arc::clone(&self.context);
         loop {
             let resync_at = self.resync.map(|(_, at)| sleep_until(at));
             tokio::select! {
+                () = stop.cancelled() => break,
                 () = context.changes.filled() => self.write_changes().await,
                 Some(()) = OptionFuture::from(resync_at) => self.write_changes().await,
                 () = self.sweep.due() => self.look().await,
             }
         }
+        if let Some((_, at)) = &mut self.resync {
+            *at = Instant::now();
+        }
+        self.write_changes().await;
     }
 
     /// Writes what waits. While everything is to be written anew, what waits is a part of that.
-    pub(super) async fn write_changes(&mut self) {
+    async fn write_changes(&mut self) {
         let waiting = self.context.changes.take();
         if let Some(reason) = waiting.resync {
             self.want_resync(reason, Instant::now());
         }
+        self.withdrawn.extend(waiting.withdrawn);
+        self.withdrawn.truncate(WITHDRAWALS);
         let now = Instant::now();
         match self.resync {
-            Some((_, at)) if at > now => {}
-            Some((reason, _)) => self.resync(reason).await,
-            None => {
-                self.withdraw(waiting.withdrawn).await;
-                self.write_sessions(&waiting.sessions).await;
+            // Redis is well, and what waits need not.
+            Some((Resync::Precaution, at)) if at > now => self.write_sessions(&waiting.sessions).await,
+            Some((_, at)) if at > now => self.note_admitted(&waiting.sessions),
+            Some((reason, _)) => {
+                self.note_admitted(&waiting.sessions);
+                self.resync(reason).await;
             }
+            None => self.write_sessions(&waiting.sessions).await,
+        }
+        if self.resync.is_none_or(|(reason, _)| reason == Resync::Precaution) {
+            self.withdraw().await;
         }
         self.count();
     }
@@ -91,8 +110,17 @@ impl Writer {
         for some in sessions.chunks(SESSIONS_PER_STEP) {
             let updates: Vec<_> = some.iter().filter_map(|session| self.update(session)).collect();
             if let Err(error) = self.write(&updates).await {
+                self.note_admitted(sessions);
                 return self.failed(Resync::Failure, &error);
             }
+        }
+    }
+
+    /// Redis has something of these sessions, and they may end before anything else is written.
+    fn note_admitted(&mut self, sessions: &[Arc<SessionHandle>]) {
+        for session in sessions.iter().filter(|session| session.is_admitted()) {
+            let fresh = || Written { user_id: session.user_id, rooms: BTreeSet::new() };
+            self.written.entry(session.id).or_insert_with(fresh);
         }
     }
 
@@ -125,10 +153,10 @@ impl Writer {
         if updates.is_empty() {
             return Ok(());
         }
-        let outcome = Batch::new(self.context.instance_id, updates).write(&self.context.redis).await;
+        let (arrived, outcome) = Batch::new(self.context.instance_id, updates).write(&self.context.redis).await;
         for update in updates {
             match (update.kind, &outcome) {
-                (Kind::Gone { .. }, Ok(_)) => drop(self.written.remove(&update.session_id)),
+                (Kind::Gone { .. }, Ok(())) => drop(self.written.remove(&update.session_id)),
                 (Kind::Gone { .. }, Err(_)) => {}
                 (Kind::New { .. } | Kind::Changed, outcome) => {
                     let fresh = || Written { user_id: update.user_id, rooms: BTreeSet::new() };
@@ -140,21 +168,21 @@ impl Writer {
                 }
             }
         }
-        presence::announce_arrivals(&self.context, outcome?).await;
-        Ok(())
+        presence::announce_arrivals(&self.context, arrived).await;
+        outcome
     }
 
-    async fn withdraw(&mut self, withdrawn: Vec<(UserId, ChannelId)>) {
-        for some in withdrawn.chunks(SESSIONS_PER_STEP) {
-            let commands = some.iter().flat_map(|(user_id, channel_id)| {
-                [
-                    Command::new("SREM", keys::room_users(*channel_id)).arg(user_id.to_string()),
-                    Command::new("SREM", keys::user_rooms(*user_id)).arg(channel_id.to_string()),
-                ]
-            });
-            if let Err(error) = all(self.context.redis.execute(commands.collect()).await) {
-                warn!(error = %error, "users who were removed may be listed in a room until they go");
-            }
+    async fn withdraw(&mut self) {
+        let withdrawn = std::mem::take(&mut self.withdrawn);
+        let commands = withdrawn.iter().flat_map(|(user_id, channel_id)| {
+            [
+                Command::new("SREM", keys::room_users(*channel_id)).arg(user_id.to_string()),
+                Command::new("SREM", keys::user_rooms(*user_id)).arg(channel_id.to_string()),
+            ]
+        });
+        if let Err(error) = all(self.context.redis.execute(commands.collect()).await) {
+            debug!(error = %error, "users who were removed are still listed in a room");
+            self.withdrawn = withdrawn;
         }
     }
 

@@ -431,7 +431,9 @@ impl OpenRoom {
         if self.channel_type == Some(ChannelType::Public) {
             return;
         }
-        self.room.context.registry.withdraw(user_id, self.room.channel_id);
+        if !self.subscribers.is_back(user_id, seq) {
+            self.room.context.registry.withdraw(user_id, self.room.channel_id);
+        }
         for session_id in self.subscribers.of_departed(user_id, seq) {
             if let Some(subscriber) = self.subscribers.remove(session_id) {
                 self.unsubscribe(&subscriber.session, UnsubscribeReason::Removed);

@@ -1,13 +1,13 @@
 //! Tells the sessions of a room that asked for it who else is here: the whole list first, then who comes and goes.
 //!
-//! A list is read for all who wait for one together. What is heard while it is read counts more than what was read.
+//! A list is read for all who wait for one together. What is heard while it is read is told behind it.
 
 use std::{collections::BTreeMap, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use chat_domain::{ChannelId, UserId};
 use chat_events::{
-    PresenceSignal, PresenceStatus, Topic, UserPresence,
+    PresenceSignal, Topic, UserPresence,
     bus::{Interest, Subscriber},
 };
 use tokio::time::Instant;
@@ -74,19 +74,19 @@ impl Presence {
     /// was collected.
     pub(super) fn settle(&mut self, to: &mut Subscribers, now: Instant) {
         if to.watching() == 0 {
-            if self.interest.take().is_some() {
-                self.read = None;
-                self.heard.clear();
-                self.collected.clear();
-                (self.tell_at, self.retry_at) = (None, None);
-            }
+            (self.interest, self.read) = (None, None);
+            (self.tell_at, self.retry_at) = (None, None);
+            self.heard.clear();
+            self.collected.clear();
             return;
         }
         if self.tell_at.is_some_and(|at| at <= now) {
             self.tell_collected(to);
         }
-        let may_read = self.read.is_none() && self.retry_at.is_none_or(|at| at <= now);
-        if may_read && to.ask_for_list() {
+        if self.retry_at.is_some_and(|at| at <= now) {
+            self.retry_at = None;
+        }
+        if self.read.is_none() && self.retry_at.is_none() && to.ask_for_list() {
             self.read = Some(self.read_list());
         }
     }
@@ -94,7 +94,6 @@ impl Presence {
     fn read_list(&mut self) -> ListRead {
         let interest = self.interest.get_or_insert_with(|| self.subscriber.interest(Topic::Presence(self.channel_id)));
         let (heard, registry, channel_id) = (interest.heard(), Arc::clone(&self.registry), self.channel_id);
-        self.retry_at = None;
         Box::pin(async move {
             // First heard, then read: nobody who comes in between is missed.
             tokio::time::timeout(RETRY, heard).await.ok()?;
@@ -106,20 +105,16 @@ impl Presence {
     pub(super) fn end_read(&mut self, listed: Option<Listed>, to: &mut Subscribers, now: Instant) {
         self.read = None;
         let heard = std::mem::take(&mut self.heard);
-        let Some(Listed { mut online, users }) = listed else {
+        let Some(Listed { online, users }) = listed else {
             self.retry_at = Some(now + RETRY);
             to.owe_list(|watch| watch == Watch::Asked);
             return;
         };
-        let mut list: BTreeMap<_, _> = users.into_iter().map(|id| (id, UserPresence::online(id))).collect();
-        for (user_id, user) in heard {
-            match user.status {
-                PresenceStatus::Online => online += u64::from(list.insert(user_id, user).is_none()),
-                PresenceStatus::Offline => online -= u64::from(list.remove(&user_id).is_some()),
-            }
-        }
-        let frame = self.frame(list.into_values().collect(), Some(online));
+        let frame = self.frame(users.into_iter().map(UserPresence::online).collect(), Some(online));
         to.give_list(&frame);
+        // Told behind the list, and once more to the others.
+        self.collected.extend(heard);
+        self.tell(to, now);
         self.settle(to, now);
     }
 
@@ -131,6 +126,9 @@ impl Presence {
         now: Instant,
     ) -> Result<(), serde_json::Error> {
         let mut outcome = Ok(());
+        if to.watching() == 0 {
+            return outcome;
+        }
         for payload in payloads {
             match serde_json::from_slice::<PresenceSignal>(&payload) {
                 Ok(signal) if signal.channel_id == self.channel_id => {
@@ -143,12 +141,21 @@ impl Presence {
         if self.read.is_some() {
             self.heard.extend(self.collected.iter().map(|(user_id, user)| (*user_id, *user)));
         }
-        if to.len() <= CROWD {
+        self.tell(to, now);
+        outcome
+    }
+
+    /// Tells of what was collected, now or together with what comes soon.
+    fn tell(&mut self, to: &mut Subscribers, now: Instant) {
+        if self.collected.len() > LISTED {
+            // So many changes are longer than the list.
+            self.collected.clear();
+            self.doubt(to);
+        } else if to.len() <= CROWD {
             self.tell_collected(to);
         } else if !self.collected.is_empty() {
             self.tell_at.get_or_insert(now + COLLECT);
         }
-        outcome
     }
 
     /// Signals may have been lost: everybody is given the whole list anew.

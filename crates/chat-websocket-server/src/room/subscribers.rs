@@ -70,6 +70,8 @@ pub(super) struct Subscribers {
     places: HashMap<Uuid, usize>,
     /// How many want to know who else is here.
     watching: usize,
+    /// Some of them may be owed the list.
+    owing: bool,
 }
 
 impl Subscribers {
@@ -90,11 +92,19 @@ impl Subscribers {
 
     /// Takes note that the list is being read for those who are live and are to be given it. False if there are none.
     pub(super) fn ask_for_list(&mut self) -> bool {
-        let owed = self.list.iter_mut().filter(|one| one.watch == Watch::Owed && one.is_live());
-        owed.fold(false, |_, one| {
-            one.watch = Watch::Asked;
-            true
-        })
+        if !std::mem::take(&mut self.owing) {
+            return false;
+        }
+        let mut asked = false;
+        for one in self.list.iter_mut().filter(|one| one.watch == Watch::Owed) {
+            // Who is still being caught up is asked for later.
+            let live = one.is_live();
+            (asked, self.owing) = (asked || live, self.owing || !live);
+            if live {
+                one.watch = Watch::Asked;
+            }
+        }
+        asked
     }
 
     /// Gives the list to those for whom it was read.
@@ -109,6 +119,7 @@ impl Subscribers {
     pub(super) fn owe_list(&mut self, whom: impl Fn(Watch) -> bool) {
         for one in self.list.iter_mut().filter(|one| one.watch != Watch::No && whom(one.watch)) {
             one.watch = Watch::Owed;
+            self.owing = true;
         }
     }
 
@@ -123,6 +134,7 @@ impl Subscribers {
     pub(super) fn insert(&mut self, subscriber: Subscriber) {
         self.places.insert(subscriber.session.id, self.list.len());
         self.watching += usize::from(subscriber.watch != Watch::No);
+        self.owing |= subscriber.watch == Watch::Owed;
         self.list.push(subscriber);
     }
 
@@ -150,6 +162,11 @@ impl Subscribers {
     pub(super) fn of_departed(&self, user_id: UserId, left_at: u64) -> Vec<Uuid> {
         let departed = |one: &&Subscriber| one.session.user_id == user_id && one.checked_at < left_at;
         self.list.iter().filter(departed).map(|one| one.session.id).collect()
+    }
+
+    /// Has a user that left at this `seq` come in after it was back?
+    pub(super) fn is_back(&self, user_id: UserId, left_at: u64) -> bool {
+        self.list.iter().any(|one| one.session.user_id == user_id && one.checked_at >= left_at)
     }
 
     /// The sessions that get what the room delivers.

@@ -44,6 +44,8 @@ struct Place {
     /// The channels that it has open, or is opening.
     channels: HashSet<ChannelId>,
     stage: Stage,
+    /// Redis has it among those of its user, although nothing else of it was written yet.
+    admitted: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -108,14 +110,30 @@ impl SessionHandle {
         }
     }
 
-    /// The session was taken in: the registry shall have it.
-    pub fn register(self: &Arc<Self>) {
+    /// Has it this channel open, or is it opening it?
+    pub fn has_channel(&self, channel_id: ChannelId) -> bool {
+        self.place.lock().channels.contains(&channel_id)
+    }
+
+    /// Takes note that its user was removed from a channel, and is not to be listed there any more.
+    pub fn withdraw_from(&self, channel_id: ChannelId) {
+        self.changes.withdraw(self.user_id, channel_id);
+    }
+
+    /// The session was taken in, by Redis (`admitted`) or without it: the registry shall have it.
+    pub fn register(self: &Arc<Self>, admitted: bool) {
         let mut place = self.place.lock();
+        place.admitted = admitted;
         if place.stage == Stage::Arriving {
             place.stage = Stage::Present;
         }
         drop(place);
         self.changes.mark(self);
+    }
+
+    /// Did Redis take it in?
+    pub fn is_admitted(&self) -> bool {
+        self.place.lock().admitted
     }
 
     /// What the registry shall have of it.
@@ -173,7 +191,7 @@ mod tests {
         let (session, channel) = (session(&changes), ChannelId::new(AT));
         assert!(session.add_channel(channel, 1));
         assert_eq!((session.registration(), marked()), (Registration::Arriving, false));
-        session.register();
+        session.register(true);
         assert_eq!((session.registration(), marked()), (Registration::Present(vec![channel]), true));
         assert!(session.add_channel(channel, 1));
         assert!(!marked(), "it was open");
@@ -183,7 +201,7 @@ mod tests {
         assert!(!marked(), "it was closed");
         session.end();
         assert_eq!((session.registration(), marked()), (Registration::Gone, true));
-        session.register();
+        session.register(true);
         assert_eq!(session.registration(), Registration::Gone, "who has ended does not come back");
     }
 }

@@ -9,6 +9,9 @@ use tokio_util::sync::CancellationToken;
 use super::{RedisConfig, access::Access, line::Use, metrics::Metrics, not_connected, routes::Routes};
 use crate::bus::BusError;
 
+/// Most commands in one pipeline: what is published has to wait while a server is at one, for some milliseconds.
+const PIPELINE: usize = 2_000;
+
 /// What a command is answered.
 pub type Reply = Value;
 
@@ -74,9 +77,18 @@ impl RedisKeys {
 
     /// Sends the commands in one pipeline for each server, in the given order, and returns what each is answered. An error
     /// means that it is not known whether the command was carried out, or that Redis refused it. Where a server is away,
-    /// or still owes an answer, its commands are refused at once. Who has very many commands sends them in parts, since
-    /// what is published has to wait for a pipeline that a server is at.
-    pub async fn execute(&self, commands: Vec<Command>) -> Vec<Result<Reply, BusError>> {
+    /// or still owes an answer, its commands are refused at once.
+    pub async fn execute(&self, mut commands: Vec<Command>) -> Vec<Result<Reply, BusError>> {
+        let mut replies = Vec::with_capacity(commands.len());
+        while !commands.is_empty() {
+            let rest = commands.split_off(commands.len().min(PIPELINE));
+            replies.append(&mut self.execute_pipeline(commands).await);
+            commands = rest;
+        }
+        replies
+    }
+
+    async fn execute_pipeline(&self, commands: Vec<Command>) -> Vec<Result<Reply, BusError>> {
         let mut replies: Vec<_> = commands.iter().map(|_| Err(not_connected())).collect();
         let numbered = commands.into_iter().enumerate().collect();
         let (groups, _) = self.routes.by_line(numbered, |(_, command): &(usize, Command)| command.key.clone());
