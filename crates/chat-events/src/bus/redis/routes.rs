@@ -100,8 +100,9 @@ impl Routes {
     /// Has a connection or a server changed since this was asked last? What was written before may be gone then.
     pub(super) fn take_changed(&self) -> bool {
         let mut table = self.table.lock();
-        let reconnected = table.lines.values().fold(false, |any, line| line.take_reconnected() || any);
-        std::mem::take(&mut table.changed) || reconnected
+        // Each is asked, so that none says so again next time.
+        let reconnected = table.lines.values().filter(|line| line.take_reconnected()).count();
+        std::mem::take(&mut table.changed) || reconnected > 0
     }
 
     /// The table, after the lines that are dead were replaced.
