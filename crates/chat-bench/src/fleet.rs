@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
@@ -80,10 +80,10 @@ impl Fleet {
     /// Connects more.
     pub(crate) async fn grow(&mut self, seats: Vec<Seat>) -> Result<(), Failure> {
         let connecting = stream::iter(seats).map(|seat| Connection::enter(seat, Arc::clone(&self.tally)));
-        let entered: Vec<_> = connecting.buffer_unordered(AT_ONCE).try_collect().await?;
-        self.size += entered.len();
-        for connection in entered {
+        let mut entered = pin!(connecting.buffer_unordered(AT_ONCE));
+        while let Some(connection) = entered.try_next().await? {
             self.tasks.spawn(connection.listen());
+            self.size += 1;
         }
         Ok(())
     }
