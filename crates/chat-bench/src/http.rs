@@ -20,26 +20,18 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Who sends to one channel.
 pub(crate) struct Sender {
+    address: SocketAddr,
     connection: SendRequest<String>,
-    authorization: String,
-    host: String,
-    channel: ChannelId,
     /// Drives the connection and ends with it.
-    _driver: JoinSet<()>,
+    driver: JoinSet<()>,
+    authorization: String,
+    channel: ChannelId,
 }
 
 impl Sender {
     pub(crate) async fn connect(address: SocketAddr, token: &str, channel: ChannelId) -> Result<Self, Failure> {
-        let stream = TcpStream::connect(address).await.while_doing("a connection to the message server")?;
-        stream.set_nodelay(true)?;
-        let (connection, driver) = handshake(TokioIo::new(stream)).await.while_doing("HTTP to the message server")?;
-        let mut driving = JoinSet::new();
-        driving.spawn(async {
-            // How it ended is seen by the request that it answers.
-            let _ = driver.await;
-        });
-        let (authorization, host) = (format!("Bearer {token}"), address.to_string());
-        Ok(Self { connection, authorization, host, channel, _driver: driving })
+        let (connection, driver) = open(address).await?;
+        Ok(Self { address, connection, driver, authorization: format!("Bearer {token}"), channel })
     }
 
     /// Several of them, on connections of their own.
@@ -62,10 +54,14 @@ impl Sender {
     }
 
     async fn request(&mut self, text: &str) -> Result<(), Failure> {
+        // A server closes a connection that was idle for long.
+        if self.connection.is_closed() {
+            (self.connection, self.driver) = open(self.address).await?;
+        }
         let channel = self.channel;
         let body = format!(r#"{{"channelId":"{channel}","messageType":"TEXT","payload":{{"text":"{text}"}}}}"#);
         let request = Request::post("/api/v1/messages")
-            .header("host", &self.host)
+            .header("host", self.address.to_string())
             .header("authorization", &self.authorization)
             .header("content-type", "application/json")
             .body(body)
@@ -80,4 +76,16 @@ impl Sender {
         }
         if status == StatusCode::CREATED { Ok(()) } else { Err(Failure(format!("a send was answered with {status}"))) }
     }
+}
+
+async fn open(address: SocketAddr) -> Result<(SendRequest<String>, JoinSet<()>), Failure> {
+    let stream = TcpStream::connect(address).await.while_doing("a connection to the message server")?;
+    stream.set_nodelay(true)?;
+    let (connection, driver) = handshake(TokioIo::new(stream)).await.while_doing("HTTP to the message server")?;
+    let mut driving = JoinSet::new();
+    driving.spawn(async {
+        // How it ended is seen by the request that it answers.
+        let _ = driver.await;
+    });
+    Ok((connection, driving))
 }
