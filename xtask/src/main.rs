@@ -1,5 +1,6 @@
 //! Development commands. `cargo xtask --help` lists them.
 
+mod bench;
 mod chaos;
 mod child;
 mod ci;
@@ -41,6 +42,8 @@ enum Command {
     Ci(ci::Arguments),
     /// Break a whole running system under load and check that nothing is lost, repeated or out of order.
     Chaos(chaos::Arguments),
+    /// Measure a whole running system, as ratios to what this machine can do at all.
+    Bench(bench::Arguments),
     /// Print a development token.
     Token(token::Arguments),
     /// Check the rules that the compiler does not know.
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Command::Test(arguments) => test::test(&arguments),
         Command::Ci(arguments) => ci::ci(&arguments),
         Command::Chaos(arguments) => chaos::chaos(&arguments),
+        Command::Bench(arguments) => bench::bench(&arguments),
         Command::Token(arguments) => token::token(&arguments),
         Command::Tidy => tidy::tidy(),
     };

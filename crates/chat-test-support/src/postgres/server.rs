@@ -74,6 +74,16 @@ impl PostgresServer {
         format!("postgres://{ROLE}@127.0.0.1:{}/{DATABASE}", self.port)
     }
 
+    /// Its version, as it tells it: `17.5 (Debian …)`.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub async fn version(&self) -> String {
+        let mut connection = connect(self.port, DATABASE).await.expect("a started server takes connections");
+        let version = sqlx::query_scalar("SELECT current_setting('server_version')");
+        version.fetch_one(&mut connection).await.expect("a server tells its version")
+    }
+
     /// Crashes it: SIGKILL for all its processes. [`PostgresServer::restart`] recovers what was committed.
     ///
     /// # Panics

@@ -33,6 +33,7 @@ pub struct Builder {
     websocket_servers: usize,
     demo: bool,
     links: bool,
+    websocket_core: Option<usize>,
     settings: Vec<(String, String)>,
     message_settings: Vec<(String, String)>,
     websocket_settings: Vec<(String, String)>,
@@ -48,6 +49,7 @@ impl Default for Builder {
             websocket_servers: 2,
             demo: false,
             links: false,
+            websocket_core: None,
             settings: Vec::new(),
             message_settings: Vec::new(),
             websocket_settings: Vec::new(),
@@ -92,6 +94,11 @@ impl Builder {
         Self { links: true, ..self }
     }
 
+    /// Lets the WebSocket instances use this core only, with `taskset` of util-linux: what they cost can be measured then.
+    pub fn websocket_core(self, core: usize) -> Self {
+        Self { websocket_core: Some(core), ..self }
+    }
+
     /// One more setting of every server, as in its environment: `("CHAT_LOG_FILTER", "debug")`.
     pub fn setting(mut self, name: &str, value: impl Into<String>) -> Self {
         self.settings.push((name.to_owned(), value.into()));
@@ -133,11 +140,18 @@ impl Builder {
         let neighbours = Neighbours { redis: redis_url.unwrap_or_default(), storage: database_url, links: self.links };
         let settings = [vec![("CHAT_AUTH_SECRET".to_owned(), secret.clone())], self.settings].concat();
 
+        let core = self.websocket_core;
         // The demo page names the instances, so their addresses have to be known first.
         let of_websocket_servers = [settings.clone(), self.websocket_settings].concat();
-        let mut websocket_servers =
-            launch_all(Kind::WebSocket, self.websocket_servers, &of_websocket_servers, &neighbours, folder.path())
-                .await;
+        let mut websocket_servers = launch_all(
+            Kind::WebSocket,
+            self.websocket_servers,
+            &of_websocket_servers,
+            &neighbours,
+            folder.path(),
+            core,
+        )
+        .await;
         let mut of_message_servers = [settings, self.message_settings].concat();
         if self.demo {
             let urls: Vec<_> = websocket_servers.iter().map(Server::websocket_url).collect();
@@ -145,7 +159,8 @@ impl Builder {
             of_message_servers.push(("CHAT_DEMO_INSTANCES".to_owned(), urls.join(",")));
         }
         let mut message_servers =
-            launch_all(Kind::Message, self.message_servers, &of_message_servers, &neighbours, folder.path()).await;
+            launch_all(Kind::Message, self.message_servers, &of_message_servers, &neighbours, folder.path(), None)
+                .await;
         for server in websocket_servers.iter_mut().chain(&mut message_servers) {
             server.until_ready().await;
         }
@@ -166,6 +181,7 @@ async fn launch_all(
     settings: &[(String, String)],
     neighbours: &Neighbours,
     folder: &Path,
+    core: Option<usize>,
 ) -> Vec<Server> {
     let mut servers = Vec::new();
     for index in 0..count {
@@ -177,7 +193,8 @@ async fn launch_all(
             false => Links::default(),
         };
         let urls = [("CHAT_REDIS_URL".to_owned(), redis), ("CHAT_DATABASE_URL".to_owned(), storage)];
-        servers.push(Server::launch(kind, urls.into_iter().chain(settings.iter().cloned()).collect(), own, links));
+        let settings = urls.into_iter().chain(settings.iter().cloned()).collect();
+        servers.push(Server::launch(kind, settings, own, links, core));
     }
     for server in &mut servers {
         server.until_bound().await;

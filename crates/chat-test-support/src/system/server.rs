@@ -51,14 +51,22 @@ pub struct Server {
     settings: Vec<(String, String)>,
     folder: PathBuf,
     links: Links,
+    /// The one core that it may use, if not all.
+    core: Option<usize>,
     /// The ports for users and for management, once they are bound.
     addresses: Option<(String, String)>,
 }
 
 impl Server {
-    pub(super) fn launch(kind: Kind, settings: Vec<(String, String)>, folder: PathBuf, links: Links) -> Self {
-        let process = spawn(kind, &settings, &folder, None);
-        Self { kind, process, settings, folder, links, addresses: None }
+    pub(super) fn launch(
+        kind: Kind,
+        settings: Vec<(String, String)>,
+        folder: PathBuf,
+        links: Links,
+        core: Option<usize>,
+    ) -> Self {
+        let process = spawn(configured(kind, &settings, &folder, core), kind, &folder, None);
+        Self { kind, process, settings, folder, links, core, addresses: None }
     }
 
     /// `127.0.0.1:{port}` for users; it stays the same over restarts.
@@ -110,6 +118,12 @@ impl Server {
         self.process.signal(Signal::CONT);
     }
 
+    /// The id of its process; another one after a restart.
+    #[must_use]
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// How much memory it has now, in bytes; none when it has ended, or where `/proc` does not tell.
     #[must_use]
     pub fn resident_bytes(&self) -> Option<u64> {
@@ -153,7 +167,8 @@ impl Server {
         self.kill();
         // The old file would say that the new process has bound its ports.
         fs::remove_file(address_file(&self.folder)).expect("the address file can be removed");
-        self.process = spawn(self.kind, &self.settings, &self.folder, self.addresses.as_ref());
+        let command = configured(self.kind, &self.settings, &self.folder, self.core);
+        self.process = spawn(command, self.kind, &self.folder, self.addresses.as_ref());
         self.until_bound().await;
         self.until_ready().await;
     }
@@ -173,7 +188,7 @@ impl Server {
     /// When it cannot be started.
     #[must_use]
     pub fn run_once(&self, arguments: &[&str]) -> Output {
-        let mut command = configured(self.kind, &self.settings, &self.folder);
+        let mut command = configured(self.kind, &self.settings, &self.folder, self.core);
         command.args(arguments).output().expect("the server's program starts")
     }
 
@@ -224,8 +239,7 @@ impl Drop for Server {
     }
 }
 
-fn spawn(kind: Kind, settings: &[(String, String)], folder: &Path, addresses: Option<&(String, String)>) -> Process {
-    let mut command = configured(kind, settings, folder);
+fn spawn(mut command: Command, kind: Kind, folder: &Path, addresses: Option<&(String, String)>) -> Process {
     let any_port = || "127.0.0.1:0".to_owned();
     let (users, management) = addresses.cloned().unwrap_or_else(|| (any_port(), any_port()));
     command
@@ -235,8 +249,16 @@ fn spawn(kind: Kind, settings: &[(String, String)], folder: &Path, addresses: Op
     Process::start(command, &log_file(folder))
 }
 
-fn configured(kind: Kind, settings: &[(String, String)], folder: &Path) -> Command {
-    let mut command = clean_command(&program(kind));
+fn configured(kind: Kind, settings: &[(String, String)], folder: &Path, core: Option<usize>) -> Command {
+    let mut command = match core {
+        None => clean_command(&program(kind)),
+        Some(core) => {
+            // It becomes the server: the process is the same.
+            let mut command = clean_command(Path::new("taskset"));
+            command.args(["-c", &core.to_string()]).arg(program(kind));
+            command
+        }
+    };
     command.current_dir(folder).envs(settings.iter().map(|(name, value)| (name, value)));
     command
 }

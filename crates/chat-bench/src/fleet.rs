@@ -1,0 +1,220 @@
+//! Very many connections that count what they receive, at as little cost as possible: what they use, the measured server
+//! may lack.
+
+pub(crate) mod frames;
+pub(crate) mod tally;
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Poll, ready};
+use std::time::Duration;
+
+use chat_domain::ChannelId;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::failure::{Failure, While};
+use frames::Frame;
+use tally::Tally;
+
+/// How many connect at the same time.
+const AT_ONCE: usize = 32;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+/// A burst is read in one go.
+const BUFFER: usize = 256 * 1024;
+/// What an event begins with.
+pub(crate) const MESSAGE: &[u8] = b"{\"type\":\"MESSAGE\",";
+
+thread_local! {
+    /// One for all connections of a thread: thousands of buffers would not fit into a processor's cache.
+    static SHARED: RefCell<Vec<u8>> = RefCell::new(vec![0; BUFFER]);
+}
+
+/// Connections that live as long as this.
+pub(crate) struct Fleet {
+    pub(crate) tally: Arc<Tally>,
+    size: usize,
+    tasks: JoinSet<()>,
+}
+
+/// Where a connection goes.
+#[derive(Clone, Debug)]
+pub(crate) struct Seat {
+    address: SocketAddr,
+    /// The request that it begins with, if there is a protocol at all.
+    upgrade: Option<String>,
+}
+
+impl Seat {
+    /// A session in one room.
+    pub(crate) fn in_room(address: SocketAddr, token: &str, room: ChannelId) -> Self {
+        let upgrade = format!(
+            "GET /ws/chat?roomId={room} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\n\
+             upgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-version: 13\r\n\
+             sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        );
+        Self { address, upgrade: Some(upgrade) }
+    }
+
+    /// A connection on which frames come without having been asked for.
+    pub(crate) const fn without_protocol(address: SocketAddr) -> Self {
+        Self { address, upgrade: None }
+    }
+}
+
+impl Fleet {
+    /// Connects all of them and waits until each is subscribed.
+    pub(crate) async fn join(seats: Vec<Seat>, tally: Tally) -> Result<Self, Failure> {
+        let mut fleet = Self { tally: Arc::new(tally), size: 0, tasks: JoinSet::new() };
+        fleet.grow(seats).await?;
+        Ok(fleet)
+    }
+
+    /// Connects more.
+    pub(crate) async fn grow(&mut self, seats: Vec<Seat>) -> Result<(), Failure> {
+        let connecting = stream::iter(seats).map(|seat| Connection::enter(seat, Arc::clone(&self.tally)));
+        let mut entered = pin!(connecting.buffer_unordered(AT_ONCE));
+        while let Some(connection) = entered.try_next().await? {
+            self.tasks.spawn(connection.listen());
+            self.size += 1;
+        }
+        Ok(())
+    }
+
+    pub(crate) const fn size(&self) -> usize {
+        self.size
+    }
+
+    /// What each connection has got when `events` more have come to all of them.
+    pub(crate) fn goal(&self, events: usize) -> u64 {
+        self.tally.delivered() + (events * self.size) as u64
+    }
+}
+
+struct Connection {
+    stream: TcpStream,
+    tally: Arc<Tally>,
+    /// The beginning of a frame whose end has not come yet.
+    carry: Vec<u8>,
+    /// What is to be answered.
+    pongs: Vec<u8>,
+    subscribed: bool,
+}
+
+impl Connection {
+    async fn enter(seat: Seat, tally: Arc<Tally>) -> Result<Self, Failure> {
+        let entering = async {
+            let stream = TcpStream::connect(seat.address).await?;
+            stream.set_nodelay(true)?;
+            let mut connection = Self { stream, tally, carry: Vec::new(), pongs: Vec::new(), subscribed: false };
+            if let Some(upgrade) = &seat.upgrade {
+                connection.upgrade(upgrade).await?;
+                while !connection.subscribed {
+                    connection.read().await?;
+                }
+            }
+            Ok(connection)
+        };
+        timeout(CONNECT_TIMEOUT, entering)
+            .await
+            .while_doing("a connection to the server")?
+            .map_err(|error: io::Error| Failure(format!("a connection to the server: {error}")))
+    }
+
+    async fn upgrade(&mut self, request: &str) -> io::Result<()> {
+        const END: &[u8] = b"\r\n\r\n";
+        self.stream.write_all(request.as_bytes()).await?;
+        let end = loop {
+            if self.stream.read_buf(&mut self.carry).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            if let Some(at) = self.carry.windows(END.len()).position(|window| window == END) {
+                break at + END.len();
+            }
+        };
+        if !self.carry.starts_with(b"HTTP/1.1 101 ") {
+            let answer = String::from_utf8_lossy(&self.carry[..end]);
+            return Err(io::Error::other(answer.lines().next().unwrap_or_default().to_owned()));
+        }
+        // What came behind it is read like all else.
+        let rest = self.carry.split_off(end);
+        self.carry.clear();
+        self.take(&rest)
+    }
+
+    async fn listen(mut self) {
+        loop {
+            if let Err(error) = self.read().await {
+                return self.tally.complain(format!("a connection ended: {error}"));
+            }
+        }
+    }
+
+    /// Reads what is there, and answers pings.
+    async fn read(&mut self) -> io::Result<()> {
+        poll_fn(|context| {
+            SHARED.with_borrow_mut(|shared| {
+                let mut space = ReadBuf::new(shared);
+                ready!(Pin::new(&mut self.stream).poll_read(context, &mut space))?;
+                Poll::Ready(match space.filled() {
+                    [] => Err(io::ErrorKind::UnexpectedEof.into()),
+                    bytes => self.take(bytes),
+                })
+            })
+        })
+        .await?;
+        if !self.pongs.is_empty() {
+            self.stream.write_all(&self.pongs).await?;
+            self.pongs = Vec::new();
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.carry.is_empty() {
+            let rest = self.take_whole(bytes)?;
+            self.carry.extend_from_slice(rest);
+            return Ok(());
+        }
+        let mut joined = std::mem::take(&mut self.carry);
+        joined.extend_from_slice(bytes);
+        let rest = self.take_whole(&joined)?;
+        self.carry = rest.to_vec();
+        Ok(())
+    }
+
+    /// Takes all frames that are whole and returns what is left.
+    fn take_whole<'a>(&mut self, mut bytes: &'a [u8]) -> io::Result<&'a [u8]> {
+        let mut messages = 0;
+        while let Some((frame, rest)) = frames::split(bytes) {
+            bytes = rest;
+            match frame {
+                Frame::Text(payload) if payload.starts_with(MESSAGE) => {
+                    messages += 1;
+                    self.tally.message(payload);
+                }
+                Frame::Text(payload) if payload.starts_with(b"{\"type\":\"SUBSCRIBED\"") => self.subscribed = true,
+                Frame::Text(payload) if payload.starts_with(b"{\"type\":\"ERROR\"") => {
+                    return Err(io::Error::other(String::from_utf8_lossy(payload).into_owned()));
+                }
+                Frame::Ping(payload) => self.pongs.extend(frames::pong(payload)),
+                Frame::Close(payload) => {
+                    let code = payload.first_chunk().map(|code| u16::from_be_bytes(*code));
+                    return Err(io::Error::other(format!("closed with {}", code.unwrap_or_default())));
+                }
+                Frame::Text(_) | Frame::Other => {}
+            }
+        }
+        if messages > 0 {
+            self.tally.add(messages);
+        }
+        Ok(bytes)
+    }
+}
