@@ -10,13 +10,15 @@ use chat_test_support::node::Node;
 use chat_test_support::proxy::TcpProxy;
 use chat_test_support::system::{Storage, System};
 use rstest::rstest;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::scene::counter;
 use crate::stock::DEADLINE;
 
 const SENDERS: usize = 4;
 const MESSAGES: usize = 15;
+/// Messages that tell how long one takes when nothing is lost.
+const CALM: u32 = 8;
 
 fn http(url: &str, token: &str) -> HttpClient {
     let mut config = HttpConfig::new(url, TokenSource::fixed(token)).unwrap();
@@ -35,15 +37,22 @@ async fn lost_answers_make_no_second_message() {
     let proxy = Arc::new(TcpProxy::start(address).await);
     let client = http(&format!("http://{}", proxy.address()), &alice.token);
     let channels = alice.api.create_public_channels(SENDERS).await;
+    let calm = alice.api.create_channel("PUBLIC", "calm", &[]).await;
 
     // Longer than a commit takes: what is cut has been stored, more often than not.
     proxy.delay(Duration::from_millis(3));
+    // Long enough for some of many requests at once, on this machine and in this build, and too short for all of them.
+    let began = Instant::now();
+    for number in 0..CALM {
+        client.send(calm, number.to_string()).await.unwrap();
+    }
+    let window = (began.elapsed() / CALM * 4).max(Duration::from_millis(15));
     let sending = futures_util::future::join_all(channels.iter().map(async |channel| {
         let sent = (0..MESSAGES).map(|number| client.send(*channel, format!("message {number}")));
         futures_util::future::try_join_all(sent).await.unwrap()
     }));
     let breaking = async {
-        let mut ticks = tokio::time::interval(Duration::from_millis(15));
+        let mut ticks = tokio::time::interval(window);
         loop {
             ticks.tick().await;
             proxy.reset_connections();

@@ -28,6 +28,9 @@ use crate::session::{Registration, SessionHandle};
 /// Most sessions in one step. Few enough that what is published does not wait for more than some milliseconds, and many
 /// enough that a hundred thousand sessions take seconds.
 const SESSIONS_PER_STEP: usize = 128;
+/// How long changes are collected after something was written: a session that has just come opens its channels one after the
+/// other, and thousands that come at once need the processor more than the registry does.
+const REST: Duration = Duration::from_millis(100);
 /// Most withdrawals that are kept while they cannot be written.
 const WITHDRAWALS: usize = 4_096;
 /// How long to wait after a failure, at first; doubled each time.
@@ -66,11 +69,18 @@ impl Writer {
     /// Writes until `stop`, and then what is left. What is being written is written to its end.
     pub(super) async fn run(&mut self, stop: &CancellationToken) {
         let context = Arc::clone(&self.context);
+        let mut rests_until = Instant::now();
         loop {
             let resync_at = self.resync.map(|(_, at)| sleep_until(at));
             tokio::select! {
                 () = stop.cancelled() => break,
-                () = context.changes.filled() => self.write_changes().await,
+                () = async {
+                    sleep_until(rests_until).await;
+                    context.changes.filled().await;
+                } => {
+                    self.write_changes().await;
+                    rests_until = Instant::now() + REST;
+                }
                 Some(()) = OptionFuture::from(resync_at) => self.write_changes().await,
                 () = self.sweep.due() => self.look().await,
             }
