@@ -95,7 +95,7 @@ impl Writer {
     async fn write_changes(&mut self) {
         let waiting = self.context.changes.take();
         if let Some(reason) = waiting.resync {
-            self.want_resync(reason, Instant::now());
+            self.want_resync(reason);
         }
         self.withdrawn.extend(waiting.withdrawn);
         self.withdrawn.truncate(WITHDRAWALS);
@@ -196,9 +196,12 @@ impl Writer {
         }
     }
 
-    fn want_resync(&mut self, reason: Resync, at: Instant) {
-        let (reason, at) = self.resync.map_or((reason, at), |(other, then)| (reason.max(other), at.max(then)));
-        self.resync = Some((reason, at));
+    /// As soon as possible, but for one that has failed: that one is tried again at its time.
+    fn want_resync(&mut self, reason: Resync) {
+        self.resync = match self.resync {
+            None | Some((Resync::Precaution, _)) => Some((reason, Instant::now())),
+            Some((other, at)) => Some((reason.max(other), at)),
+        };
     }
 
     /// Says so once; then everything is written anew, less and less often tried.
