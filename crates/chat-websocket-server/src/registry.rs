@@ -25,7 +25,7 @@ use std::{sync::Arc, time::Duration};
 use chat_domain::{ChannelId, Clock, Timestamp, UserId};
 use chat_events::bus::{
     BusError, Publication, Publisher,
-    redis::{Command, RedisKeys, Reply},
+    redis::{Command, RedisKeys},
 };
 use parking_lot::Mutex;
 use rand::RngExt;
@@ -49,8 +49,6 @@ use writer::Writer;
 const REDIS_RETURNS: Duration = Duration::from_secs(1);
 /// How long who asks for counts waits for Redis.
 const READ_TIMEOUT: Duration = Duration::from_secs(1);
-/// Keys that are read in one step.
-const KEYS_PER_READ: usize = 512;
 
 /// The bounds of the registry.
 #[derive(Clone, Copy, Debug)]
@@ -213,13 +211,9 @@ impl Registry {
     }
 
     async fn cardinalities(&self, keys: Vec<String>) -> Result<Vec<u64>, BusError> {
-        let mut counts = Vec::with_capacity(keys.len());
-        for some in keys.chunks(KEYS_PER_READ) {
-            let commands = some.iter().map(|key| Command::new("SCARD", key)).collect();
-            let replies = all(self.context.redis.execute(commands).await)?;
-            counts.extend(replies.iter().map(|reply: &Reply| reply.as_u64().unwrap_or(0)));
-        }
-        Ok(counts)
+        let commands = keys.into_iter().map(|key| Command::new("SCARD", key)).collect();
+        let replies = all(self.context.redis.execute(commands).await)?;
+        Ok(replies.iter().map(|reply| reply.as_u64().unwrap_or(0)).collect())
     }
 }
 

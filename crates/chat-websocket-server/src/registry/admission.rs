@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::{
     Context,
-    batch::{BACKSTOP, all, is_one},
+    batch::{BACKSTOP, all, is_one, texts},
     keys, lease,
 };
 
@@ -101,7 +101,7 @@ async fn others(
     // Somewhat more than there should be: some may have come in unseen while Redis was away.
     let most = i64::try_from(context.limits.connections_per_user.saturating_mul(2)).unwrap_or(i64::MAX);
     let reply = all(context.redis.execute(vec![Command::new("SRANDMEMBER", of_user).arg(most)]).await)?.pop();
-    let sessions: Vec<String> = reply.and_then(|reply| reply.convert().ok()).unwrap_or_default();
+    let sessions = texts(reply);
     let instances = instances_of(context, &sessions).await?;
     let leases = instances.iter().map(|instance| Command::new("GET", keys::lease(instance.unwrap_or_default())));
     let leases = all(context.redis.execute(leases.collect()).await)?;

@@ -75,7 +75,6 @@ impl Batch {
                     // Never earlier than another session of the user said.
                     let leave = Command::new("ZADD", keys::LEAVING).arg("GT").arg(score);
                     batch.first.push(leave.arg(update.user_id.to_string()));
-                    batch.first.push(expire(keys::LEAVING));
                     batch.first.push(Command::new("SREM", keys::user_sessions(update.user_id)).arg(id.clone()));
                     gone.push(id.clone());
                 }
@@ -104,6 +103,7 @@ impl Batch {
             batch.first.push(expire(key));
         }
         if !gone.is_empty() {
+            batch.first.push(expire(keys::LEAVING));
             batch.third.push(Command::new("SREM", of_instance).args(gone));
         }
         batch
@@ -191,6 +191,11 @@ pub(super) fn expire(key: impl Into<String>) -> Command {
 /// All replies, or the first error.
 pub(super) fn all(replies: Vec<Result<Reply, BusError>>) -> Result<Vec<Reply>, BusError> {
     replies.into_iter().collect()
+}
+
+/// The texts in a reply that is a list of them; none in any other.
+pub(super) fn texts(reply: Option<Reply>) -> Vec<String> {
+    reply.and_then(|reply| reply.convert().ok()).unwrap_or_default()
 }
 
 /// Did the command change something?

@@ -9,8 +9,9 @@ use uuid::Uuid;
 
 use crate::session::SessionHandle;
 
-/// Most withdrawals that wait. What comes beyond is dropped: the user is taken off the list when it goes.
-const WITHDRAWALS: usize = 4_096;
+/// Most withdrawals that wait, or are kept while they cannot be written. What comes beyond is dropped: the user is taken off
+/// the list when it goes.
+pub(super) const WITHDRAWALS: usize = 4_096;
 
 /// Sessions whose registration may differ from what Redis has. Who changes a session marks it; what is to be written is
 /// found out when it is written, so that a session which changes ten times is written once.

@@ -63,6 +63,7 @@ pub(super) async fn give_back(context: &Context) {
             Command::new("DEL", keys::lease(context.instance_id)),
             Command::new("SREM", keys::INSTANCES).arg(context.instance_id.to_string()),
         ];
+        // If that fails the lease lapses, and the others forget this instance.
         context.redis.execute(forget).await;
     }
 }

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::{
     Context,
-    batch::{Arrival, all, is_one},
+    batch::{Arrival, all, is_one, texts},
     jittered, keys,
 };
 
@@ -148,7 +148,7 @@ async fn forget_undescribed(context: &Context, leavers: &[Leaver]) -> Result<(),
     let replies = all(context.redis.execute(leavers.iter().map(some).collect()).await)?;
     let mut members = Vec::new();
     for (leaver, reply) in leavers.iter().zip(replies) {
-        let ids: Vec<String> = reply.convert().unwrap_or_default();
+        let ids = texts(Some(reply));
         members.extend(ids.into_iter().map(|id| (leaver.user_id, id)));
     }
     let described =
@@ -164,7 +164,7 @@ async fn rooms_of(context: &Context, leavers: &[Leaver]) -> Result<Vec<(Leaver, 
     let rooms = leavers.iter().map(|leaver| Command::new("SMEMBERS", keys::user_rooms(leaver.user_id))).collect();
     let mut listed = Vec::new();
     for (leaver, rooms) in leavers.iter().zip(all(context.redis.execute(rooms).await)?) {
-        let rooms: Vec<String> = rooms.convert().unwrap_or_default();
+        let rooms = texts(Some(rooms));
         listed.extend(rooms.iter().filter_map(|id| Some((*leaver, id.parse().ok()?))));
     }
     Ok(listed)
@@ -212,7 +212,7 @@ pub(super) async fn listed(context: &Context, channel_id: ChannelId, most: usize
     let most = i64::try_from(most).unwrap_or(i64::MAX);
     let commands = vec![Command::new("SCARD", key.clone()), Command::new("SRANDMEMBER", key).arg(most)];
     let mut replies = all(context.redis.execute(commands).await)?;
-    let users: Vec<String> = replies.pop().and_then(|reply| reply.convert().ok()).unwrap_or_default();
+    let users = texts(replies.pop());
     let online = replies.pop().and_then(|reply| reply.as_u64()).unwrap_or(0);
     Ok(Listed { online, users: users.iter().filter_map(|id| id.parse().ok()).collect() })
 }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::{
     Context,
-    batch::{Batch, Kind, Update, all, is_one},
+    batch::{Batch, Kind, Update, all, is_one, texts},
     jittered, keys,
     writer::described,
 };
@@ -60,7 +60,7 @@ async fn dead(context: &Context) -> Result<Vec<Uuid>, BusError> {
 /// The known instances.
 pub(super) async fn instances(context: &Context) -> Result<Vec<Uuid>, BusError> {
     let known = all(context.redis.execute(vec![Command::new("SMEMBERS", keys::INSTANCES)]).await)?.pop();
-    let known: Vec<String> = known.and_then(|known| known.convert().ok()).unwrap_or_default();
+    let known = texts(known);
     Ok(known.iter().filter_map(|id| Uuid::parse_str(id).ok()).collect())
 }
 
@@ -74,7 +74,7 @@ async fn reap(context: &Context, instance_id: Uuid) -> Result<(), BusError> {
             Command::new("SRANDMEMBER", of_instance.clone()).arg(SESSIONS_PER_STEP),
         ];
         let mut replies = all(context.redis.execute(commands).await)?;
-        let members: Vec<String> = replies.pop().and_then(|reply| reply.convert().ok()).unwrap_or_default();
+        let members = texts(replies.pop());
         if replies.pop().is_some_and(|lease| is_one(&lease)) {
             return Ok(());
         }

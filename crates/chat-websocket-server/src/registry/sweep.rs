@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{
     Context,
-    batch::{all, expire, is_one},
+    batch::{all, expire, is_one, texts},
     keys,
     writer::Written,
 };
@@ -100,7 +100,7 @@ async fn look_for_strangers(context: &Context, written: &HashMap<Uuid, Written>)
     let count = Command::new("SCARD", of_instance.clone());
     let some = Command::new("SRANDMEMBER", of_instance).arg(members());
     let mut replies = all(context.redis.execute(vec![count, some]).await)?;
-    let some: Vec<String> = replies.pop().and_then(|reply| reply.convert().ok()).unwrap_or_default();
+    let some = texts(replies.pop());
     let count = replies.pop().and_then(|reply| reply.as_u64()).unwrap_or(0);
     let is_own = |id: &String| Uuid::parse_str(id).is_ok_and(|id| written.contains_key(&id));
     let strangers = some.iter().filter(|id| !is_own(id)).count() as u64;
@@ -116,7 +116,7 @@ async fn look_at_room(
     let key = keys::room_sessions(channel_id);
     let some = Command::new("SRANDMEMBER", key.clone()).arg(members());
     let reply = all(context.redis.execute(vec![some]).await)?.pop();
-    let some: Vec<String> = reply.and_then(|reply| reply.convert().ok()).unwrap_or_default();
+    let some = texts(reply);
     let ids: Vec<Uuid> = some.iter().filter_map(|id| Uuid::parse_str(id).ok()).collect();
     let has_room = |id: &Uuid| Command::new("HEXISTS", keys::session(*id)).arg(keys::room_field(channel_id));
     let listed = all(context.redis.execute(ids.iter().map(has_room).collect()).await)?;
@@ -135,7 +135,7 @@ async fn look_at_room(
 async fn look_at_listed(context: &Context, channel_id: ChannelId) -> Result<(), BusError> {
     let some = Command::new("SRANDMEMBER", keys::room_users(channel_id)).arg(members());
     let reply = all(context.redis.execute(vec![some]).await)?.pop();
-    let some: Vec<String> = reply.and_then(|reply| reply.convert().ok()).unwrap_or_default();
+    let some = texts(reply);
     let users: Vec<UserId> = some.iter().filter_map(|id| id.parse().ok()).collect();
     let counts = users.iter().map(|user_id| Command::new("SCARD", keys::user_sessions(*user_id))).collect();
     let counts = all(context.redis.execute(counts).await)?;

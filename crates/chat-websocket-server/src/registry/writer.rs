@@ -20,6 +20,7 @@ use uuid::Uuid;
 use super::{
     Context, Resync,
     batch::{Arrival, Batch, Kind, Update, all},
+    changes::WITHDRAWALS,
     keys, presence,
     sweep::Sweep,
 };
@@ -31,8 +32,6 @@ const SESSIONS_PER_STEP: usize = 128;
 /// How long changes are collected after something was written: a session that has just come opens its channels one after the
 /// other, and thousands that come at once need the processor more than the registry does.
 const REST: Duration = Duration::from_millis(100);
-/// Most withdrawals that are kept while they cannot be written.
-const WITHDRAWALS: usize = 4_096;
 /// How long to wait after a failure, at first; doubled each time.
 const BACKOFF: Duration = Duration::from_millis(250);
 /// The longest such wait.
@@ -49,8 +48,8 @@ pub(super) struct Written {
 
 /// Owns the picture of what Redis has of this instance.
 pub(super) struct Writer {
-    pub(super) context: Arc<Context>,
-    pub(super) written: HashMap<Uuid, Written>,
+    context: Arc<Context>,
+    written: HashMap<Uuid, Written>,
     /// Everything is to be written anew, for this reason and not before this moment.
     resync: Option<(Resync, Instant)>,
     /// Users who may not be listed in a room any more, as far as that is still to be written. Bounded like what waits.
@@ -159,7 +158,7 @@ impl Writer {
     }
 
     /// Writes updates and tells of who is new in a room. After an error, what may be in Redis counts as being there.
-    pub(super) async fn write(&mut self, updates: &[Update]) -> Result<(), BusError> {
+    async fn write(&mut self, updates: &[Update]) -> Result<(), BusError> {
         if updates.is_empty() {
             return Ok(());
         }
@@ -267,7 +266,7 @@ impl Writer {
     }
 
     /// Takes sessions out that are not here any more.
-    pub(super) async fn take_out(&mut self, session_ids: &[Uuid]) -> Result<(), BusError> {
+    async fn take_out(&mut self, session_ids: &[Uuid]) -> Result<(), BusError> {
         let actual = described(&self.context, session_ids).await?;
         let kind = Kind::Gone { user_leaves_at: self.context.user_leaves_at() };
         let mut updates = Vec::with_capacity(session_ids.len());
