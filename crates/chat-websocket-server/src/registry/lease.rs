@@ -1,12 +1,15 @@
 //! Shows that this instance is alive.
 
-use chat_events::bus::redis::{Command, Reply};
+use chat_events::bus::{
+    BusError,
+    redis::{Command, Reply},
+};
 use tokio::time::MissedTickBehavior;
 use tracing::warn;
 
 use super::{
     Context, Resync,
-    batch::{BACKSTOP, expire},
+    batch::{all, expire},
     keys,
 };
 
@@ -43,13 +46,27 @@ pub(super) async fn keep(context: &Context) {
     }
 }
 
-fn renewal(context: &Context, renewals: u64) -> Vec<Command> {
+/// Makes this instance known, with a lease unless it has one: nothing is written of its sessions before, so that they are
+/// found however soon it dies.
+pub(super) async fn take(context: &Context) -> Result<(), BusError> {
+    let taken = vec![lease(context, 0).arg("NX"), make_known(context)];
+    all(context.redis.execute(taken).await).map(drop)
+}
+
+fn lease(context: &Context, renewals: u64) -> Command {
     let ttl = i64::try_from(context.limits.lease_ttl.as_millis()).unwrap_or(i64::MAX);
-    let lease = Command::new("SET", keys::lease(context.instance_id));
+    Command::new("SET", keys::lease(context.instance_id)).arg(renewals.to_string()).arg("PX").arg(ttl)
+}
+
+fn make_known(context: &Context) -> Command {
+    Command::new("SADD", keys::INSTANCES).arg(context.instance_id.to_string())
+}
+
+fn renewal(context: &Context, renewals: u64) -> Vec<Command> {
     vec![
-        lease.arg(renewals.to_string()).arg("PX").arg(ttl).arg("GET"),
-        Command::new("SADD", keys::INSTANCES).arg(context.instance_id.to_string()),
-        Command::new("EXPIRE", keys::INSTANCES).arg(BACKSTOP),
+        lease(context, renewals).arg("GET"),
+        make_known(context),
+        expire(keys::INSTANCES),
         expire(keys::instance_sessions(context.instance_id)),
     ]
 }

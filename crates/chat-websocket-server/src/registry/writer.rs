@@ -21,7 +21,7 @@ use super::{
     Context, Resync,
     batch::{Arrival, Batch, Kind, Update, all},
     changes::WITHDRAWALS,
-    keys, presence,
+    keys, lease, presence,
     sweep::Sweep,
 };
 use crate::session::{Registration, SessionHandle};
@@ -52,6 +52,8 @@ pub(super) struct Writer {
     written: HashMap<Uuid, Written>,
     /// Everything is to be written anew, for this reason and not before this moment.
     resync: Option<(Resync, Instant)>,
+    /// Has this instance taken a lease since it started?
+    leased: bool,
     /// Users who may not be listed in a room any more, as far as that is still to be written. Bounded like what waits.
     withdrawn: Vec<Arrival>,
     backoff: Duration,
@@ -61,8 +63,10 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn new(context: Arc<Context>) -> Self {
         let sweep = Sweep::new(context.limits.sweep_interval);
-        let withdrawn = Vec::new();
-        Self { context, written: HashMap::new(), resync: None, withdrawn, backoff: BACKOFF, sweep }
+        // The first connection, too, is made anew.
+        let resync = Some((Resync::Interruption, Instant::now()));
+        let (written, withdrawn) = (HashMap::new(), Vec::new());
+        Self { context, written, resync, leased: false, withdrawn, backoff: BACKOFF, sweep }
     }
 
     /// Writes until `stop`, and then what is left. What is being written is written to its end.
@@ -233,6 +237,10 @@ impl Writer {
     }
 
     async fn write_everything(&mut self) -> Result<(), BusError> {
+        if !self.leased {
+            lease::take(&self.context).await?;
+            self.leased = true;
+        }
         let live = self.context.directory.sessions();
         for some in live.chunks(SESSIONS_PER_STEP) {
             self.rewrite(some).await?;

@@ -4,6 +4,7 @@
 
 mod batch;
 mod reconcile;
+mod registry;
 mod repair;
 mod resume;
 mod rooms;

@@ -16,7 +16,7 @@ use chat_events::{
     },
 };
 use chat_storage::DatabaseConfig;
-use chat_test_support::wait_for;
+use chat_test_support::{redis::RedisServer, wait_for};
 use chat_websocket_server::{
     hub::{Directory, Hub, Registered},
     metrics::Metrics,
@@ -66,6 +66,15 @@ impl World {
     }
 
     pub(crate) async fn with(limits: RoomLimits) -> Self {
+        Self::build(limits, None).await
+    }
+
+    /// One of several instances whose registries share this Redis.
+    pub(crate) async fn sharing(redis: &RedisServer) -> Self {
+        Self::build(RoomLimits::default(), Some(redis.url())).await
+    }
+
+    async fn build(limits: RoomLimits, redis: Option<String>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", folder.path().join("chat.db").display()).into();
         let storage = chat_storage::open(&DatabaseConfig { url, ..DatabaseConfig::default() }).await.unwrap();
@@ -80,7 +89,7 @@ impl World {
         let sink = Box::new(move |delivery| heard.deliver(delivery, &counted));
         let subscriber = bus.subscriber(Duration::ZERO, sink);
         let lifecycle = Lifecycle::new(Duration::from_secs(1));
-        let registry = registry(&bus, &directory);
+        let registry = registry(&bus, &directory, redis.as_deref(), &lifecycle);
         let reads = ReadLimits { repairs: 2, replays: 2, page_bytes: 32 * 1024 * 1024 };
         let context = RoomContext {
             reader: Arc::new(LogReader::new(Arc::clone(&storage), Arc::clone(&metrics), reads)),
@@ -246,10 +255,16 @@ impl Session {
     }
 }
 
-/// A registry that never reaches Redis.
-fn registry(bus: &Arc<MemoryBus>, directory: &Arc<Directory>) -> Arc<Registry> {
-    let (redis, _) =
-        RedisKeys::connect(&RedisConfig::default(), &RedisMetrics::default(), CancellationToken::new()).unwrap();
+/// A registry over this Redis, or one that never reaches any.
+fn registry(
+    bus: &Arc<MemoryBus>,
+    directory: &Arc<Directory>,
+    redis: Option<&str>,
+    lifecycle: &Lifecycle,
+) -> Arc<Registry> {
+    let url = redis.map_or_else(|| RedisConfig::default().url, Into::into);
+    let (config, stop) = (RedisConfig { url, ..RedisConfig::default() }, CancellationToken::new());
+    let (keys, follow) = RedisKeys::connect(&config, &RedisMetrics::default(), stop.clone()).unwrap();
     let limits = RegistryLimits {
         lease_ttl: DEADLINE,
         presence_grace: DEADLINE,
@@ -257,7 +272,13 @@ fn registry(bus: &Arc<MemoryBus>, directory: &Arc<Directory>) -> Arc<Registry> {
         connections_per_user: 100_000,
     };
     let (bus, directory) = (Arc::clone(bus) as _, Arc::clone(directory));
-    Arc::new(Registry::new(Uuid::new_v4(), redis, bus, directory, Arc::new(SystemClock), limits))
+    let registry = Arc::new(Registry::new(Uuid::new_v4(), keys, bus, directory, Arc::new(SystemClock), limits));
+    if redis.is_some() {
+        let kept = Arc::clone(&registry);
+        lifecycle.background().spawn("registry connections", follow);
+        lifecycle.background().spawn("registry", async move { kept.run(stop).await });
+    }
+    registry
 }
 
 async fn create_channel(storage: &dyn Storage, alice: UserId, bob: UserId) -> ChannelId {
