@@ -11,6 +11,7 @@ use axum::{
 };
 use chat_domain::{Clock, EventId};
 use common_logging::{TraceId, trace::Tracer};
+use common_server::trace::{self, TRACE_ID, TRACEPARENT};
 use tokio::time::Instant;
 use tower_http::{catch_panic::CatchPanicLayer, cors::CorsLayer};
 use tracing::Instrument;
@@ -21,8 +22,6 @@ use crate::{
     metrics::Metrics,
 };
 
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-const TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
 const ON_BEHALF_OF: HeaderName = HeaderName::from_static("x-on-behalf-of");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -84,7 +83,7 @@ pub(crate) struct Tracing {
 /// Names the request in logs, traces, metrics, problems and the answer.
 async fn trace(State(tracing): State<Tracing>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let (traceparent, trace_id) = caller_trace(request.headers());
+    let (traceparent, trace_id) = trace::of_caller(request.headers());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     // The pattern, so that there are as many names as routes. Files of the docs page share one.
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
@@ -122,17 +121,8 @@ async fn trace(State(tracing): State<Tracing>, mut request: Request, next: Next)
     response
 }
 
-/// The caller's `traceparent`, and what the request's trace is called.
-fn caller_trace(headers: &HeaderMap) -> (Option<&str>, TraceId) {
-    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    let traceparent = text(TRACEPARENT);
-    (traceparent, TraceId::from_headers(traceparent, text(TRACE_ID)))
-}
-
 fn finish(headers: &mut HeaderMap, path: &str, trace_id: &TraceId) {
-    if let Ok(value) = HeaderValue::from_str(trace_id.as_str()) {
-        headers.insert(TRACE_ID, value);
-    }
+    trace::answer(headers, trace_id);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if path.starts_with("/api/") {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

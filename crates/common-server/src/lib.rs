@@ -16,6 +16,7 @@ mod management;
 mod metrics;
 mod problem;
 mod readiness;
+pub mod trace;
 
 pub use address_file::write_address_file;
 pub use file_limit::raise_file_limit;

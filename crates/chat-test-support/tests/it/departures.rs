@@ -11,7 +11,7 @@ use rstest::rstest;
 use serde_json::json;
 use tokio::time::{Instant, timeout};
 
-use crate::scene::{Scene, trusts_the_bus};
+use crate::scene::{Loss, Scene};
 use crate::stock::Stock;
 
 #[rstest]
@@ -61,15 +61,6 @@ async fn the_end_of_a_channel_that_was_not_heard_comes_all_the_same(#[case] stor
     hears_the_public_channel_next(&scene, &mut bob).await;
 }
 
-/// How the word of a ban gets lost.
-#[derive(Clone, Copy)]
-enum Loss {
-    /// On its way from the message server: the instance has no reason for doubt.
-    Unnoticed,
-    /// Together with Redis.
-    RedisAway,
-}
-
 /// A ban is no event of a channel, so only the user's status in storage can tell of it.
 #[rstest]
 #[tokio::test]
@@ -81,13 +72,7 @@ async fn a_ban_that_was_not_heard_ends_the_session_all_the_same(
     let mut scene = Scene::start(System::builder().storage(storage).links()).await;
     let mut bob = scene.bob_listens().await;
     let admin = scene.system.user_with_roles("root", &[Role::Admin]).await;
-    match loss {
-        Loss::Unnoticed => {
-            trusts_the_bus(scene.system.websocket_server(0)).await;
-            scene.system.message_server(0).link_to_redis().unwrap().stall();
-        }
-        Loss::RedisAway => scene.system.redis().kill(),
-    }
+    loss.strike(&mut scene.system).await;
 
     let path = format!("/api/v1/admin/users/{}", scene.bob.id);
     let answer = admin.api.call(Method::PATCH, &path, Some(json!({"status": "BANNED"}))).await;

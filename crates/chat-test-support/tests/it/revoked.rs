@@ -13,7 +13,7 @@ use rstest::rstest;
 use serde_json::json;
 use tokio::time::{Instant, timeout};
 
-use crate::scene::{counter, trusts_the_bus};
+use crate::scene::{Loss, counter};
 use crate::stock::Stock;
 
 const INSTANCES: usize = 2;
@@ -122,15 +122,6 @@ async fn who_logs_out_everywhere_is_out_on_every_instance_within_a_second(#[case
     listening.the_new_token_is_served().await;
 }
 
-/// How the word of a revocation gets lost.
-#[derive(Clone, Copy)]
-enum Loss {
-    /// On its way from the message server: the instances have no reason for doubt.
-    Unnoticed,
-    /// Together with Redis.
-    RedisAway,
-}
-
 #[rstest]
 #[tokio::test]
 async fn a_revocation_that_was_not_heard_ends_the_sessions_all_the_same(
@@ -140,15 +131,7 @@ async fn a_revocation_that_was_not_heard_ends_the_sessions_all_the_same(
 ) {
     let builder = System::builder().storage(storage).websocket_servers(INSTANCES).links();
     let mut listening = Listening::start(builder.start().await).await;
-    match loss {
-        Loss::Unnoticed => {
-            for instance in 0..INSTANCES {
-                trusts_the_bus(listening.system.websocket_server(instance)).await;
-            }
-            listening.system.message_server(0).link_to_redis().unwrap().stall();
-        }
-        Loss::RedisAway => listening.system.redis().kill(),
-    }
+    loss.strike(&mut listening.system).await;
 
     let acknowledged = listening.log_out().await;
     listening.old_sessions_end(Duration::from_secs(seconds)).await;

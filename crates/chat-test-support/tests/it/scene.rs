@@ -59,9 +59,33 @@ impl Scene {
 
 /// Waits until the instance, which has a room open, does not look everything up any more, as it does for a moment after the
 /// bus is there.
-pub(crate) async fn trusts_the_bus(server: &Server) {
+async fn trusts_the_bus(server: &Server) {
     let left_out = async || counter(server, "chat_websocket_heads_skipped_total").await > 0;
     wait_until("a room is left out", DEADLINE, left_out).await;
+}
+
+/// How a word to the instances gets lost.
+#[derive(Clone, Copy)]
+pub(crate) enum Loss {
+    /// On its way from message server 0, in a system with links: the instances have no reason for doubt.
+    Unnoticed,
+    /// Together with Redis.
+    RedisAway,
+}
+
+impl Loss {
+    /// From now on it gets lost. Each instance has a room open.
+    pub(crate) async fn strike(self, system: &mut System) {
+        match self {
+            Self::Unnoticed => {
+                for instance in 0..system.websocket_servers() {
+                    trusts_the_bus(system.websocket_server(instance)).await;
+                }
+                system.message_server(0).link_to_redis().unwrap().stall();
+            }
+            Self::RedisAway => system.redis().kill(),
+        }
+    }
 }
 
 /// The value of a series such as `chat_websocket_closed_total{code="4020"}`; 0 while there is none.

@@ -183,6 +183,19 @@ struct Room {
     users: BTreeSet<UserId>,
 }
 
+/// Takes members out of an instance's set of which nothing else is known.
+pub(super) async fn forget_nameless(
+    redis: &RedisKeys,
+    instance_id: Uuid,
+    nameless: Vec<String>,
+) -> Result<(), BusError> {
+    if nameless.is_empty() {
+        return Ok(());
+    }
+    let forget = Command::new("SREM", keys::instance_sessions(instance_id)).args(nameless);
+    all(redis.execute(vec![forget]).await).map(drop)
+}
+
 /// Gives a key its time anew.
 pub(super) fn expire(key: impl Into<String>) -> Command {
     Command::new("EXPIRE", key).arg(BACKSTOP)

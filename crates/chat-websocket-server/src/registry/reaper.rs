@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::{
     Context,
-    batch::{Batch, Kind, Update, all, is_one, texts},
+    batch::{Batch, Kind, Update, all, forget_nameless, is_one, texts},
     jittered, keys,
     writer::described,
 };
@@ -107,10 +107,7 @@ async fn take_out(context: &Context, instance_id: Uuid, members: &[String]) -> R
             None => nameless.push(member.clone()),
         }
     }
-    if !nameless.is_empty() {
-        let forget = Command::new("SREM", keys::instance_sessions(instance_id)).args(nameless);
-        all(context.redis.execute(vec![forget]).await)?;
-    }
+    forget_nameless(&context.redis, instance_id, nameless).await?;
     let (_, outcome) = Batch::new(instance_id, &updates).write(&context.redis).await;
     outcome
 }

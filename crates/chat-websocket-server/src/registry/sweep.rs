@@ -23,7 +23,7 @@ const SESSIONS: usize = 16;
 /// Rooms that a look is at, but for the last session's.
 const ROOMS: usize = 256;
 /// Members of a set that are looked at whether they belong there.
-const MEMBERS: usize = 16;
+const MEMBERS: i64 = 16;
 
 /// Whose turn it is.
 pub(super) struct Sweep {
@@ -98,7 +98,7 @@ impl Sweep {
 async fn look_for_strangers(context: &Context, written: &HashMap<Uuid, Written>) -> Result<u64, BusError> {
     let of_instance = keys::instance_sessions(context.instance_id);
     let count = Command::new("SCARD", of_instance.clone());
-    let some = Command::new("SRANDMEMBER", of_instance).arg(members());
+    let some = Command::new("SRANDMEMBER", of_instance).arg(MEMBERS);
     let mut replies = all(context.redis.execute(vec![count, some]).await)?;
     let some = texts(replies.pop());
     let count = replies.pop().and_then(|reply| reply.as_u64()).unwrap_or(0);
@@ -114,7 +114,7 @@ async fn look_at_room(
     channel_id: ChannelId,
 ) -> Result<u64, BusError> {
     let key = keys::room_sessions(channel_id);
-    let some = Command::new("SRANDMEMBER", key.clone()).arg(members());
+    let some = Command::new("SRANDMEMBER", key.clone()).arg(MEMBERS);
     let reply = all(context.redis.execute(vec![some]).await)?.pop();
     let some = texts(reply);
     let ids: Vec<Uuid> = some.iter().filter_map(|id| Uuid::parse_str(id).ok()).collect();
@@ -133,7 +133,7 @@ async fn look_at_room(
 
 /// Are there users listed in a room who have no session? They leave, as if the last one had just ended.
 async fn look_at_listed(context: &Context, channel_id: ChannelId) -> Result<(), BusError> {
-    let some = Command::new("SRANDMEMBER", keys::room_users(channel_id)).arg(members());
+    let some = Command::new("SRANDMEMBER", keys::room_users(channel_id)).arg(MEMBERS);
     let reply = all(context.redis.execute(vec![some]).await)?.pop();
     let some = texts(reply);
     let users: Vec<UserId> = some.iter().filter_map(|id| id.parse().ok()).collect();
@@ -152,8 +152,4 @@ fn some_room(written: &HashMap<Uuid, Written>) -> Option<ChannelId> {
     let mut random = rand::rng();
     let session = written.values().filter(|session| !session.rooms.is_empty()).choose(&mut random)?;
     session.rooms.iter().choose(&mut random).copied()
-}
-
-fn members() -> i64 {
-    i64::try_from(MEMBERS).unwrap_or(i64::MAX)
 }

@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use super::{
     Context, Resync,
-    batch::{Arrival, Batch, Kind, Update, all},
+    batch::{Arrival, Batch, Kind, Update, all, forget_nameless},
     changes::WITHDRAWALS,
     keys, lease, presence,
     sweep::Sweep,
@@ -293,10 +293,7 @@ impl Writer {
                 None => nameless.push(session_id.to_string()),
             }
         }
-        if !nameless.is_empty() {
-            let of_instance = keys::instance_sessions(self.context.instance_id);
-            all(self.context.redis.execute(vec![Command::new("SREM", of_instance).args(nameless)]).await)?;
-        }
+        forget_nameless(&self.context.redis, self.context.instance_id, nameless).await?;
         self.write(&updates).await
     }
 
