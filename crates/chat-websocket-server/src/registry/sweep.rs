@@ -30,13 +30,16 @@ pub(super) struct Sweep {
     ticks: Interval,
     /// Sessions that are still to be looked at in this round.
     round: Vec<Uuid>,
+    /// Sessions that some users have by their own set, but that nobody describes. One that is so twice does not exist: between
+    /// being let in and being described there is less than the time between two looks.
+    ghosts: Vec<(UserId, Uuid)>,
 }
 
 impl Sweep {
     pub(super) fn new(interval: Duration) -> Self {
         let mut ticks = tokio::time::interval(interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { ticks, round: Vec::new() }
+        Self { ticks, round: Vec::new(), ghosts: Vec::new() }
     }
 
     /// Waits for the next look.
@@ -50,7 +53,9 @@ impl Sweep {
         drift += look_for_strangers(context, written).await?;
         if let Some(channel_id) = some_room(written) {
             drift += look_at_room(context, written, channel_id).await?;
-            look_at_listed(context, channel_id).await?;
+            let users = listed(context, channel_id).await?;
+            look_at_absent(context, channel_id, &users).await?;
+            drift += self.look_for_ghosts(context, &users).await?;
         }
         Ok(drift)
     }
@@ -92,6 +97,31 @@ impl Sweep {
             .filter(|(reply, expected)| expected.is_some_and(|expected| reply.as_i64() != Some(expected)));
         Ok(wrong.count() as u64)
     }
+
+    /// Do these users have sessions that nobody describes? They were let in by a command that came late, when they had ended
+    /// already, or by an instance that died then. What was found the last time is taken out if it still is so.
+    async fn look_for_ghosts(&mut self, context: &Context, users: &[UserId]) -> Result<u64, BusError> {
+        let suspects = std::mem::take(&mut self.ghosts);
+        let ghosts = undescribed(context, suspects).await?;
+        let take_out =
+            |(user, id): &(UserId, Uuid)| Command::new("SREM", keys::user_sessions(*user)).arg(id.to_string());
+        let taken = all(context.redis.execute(ghosts.iter().map(take_out).collect()).await)?;
+
+        let some = |user: &UserId| Command::new("SRANDMEMBER", keys::user_sessions(*user)).arg(MEMBERS);
+        let sessions = all(context.redis.execute(users.iter().map(some).collect()).await)?;
+        let of_each = users.iter().zip(sessions);
+        let ids = of_each.flat_map(|(user, ids)| texts(Some(ids)).into_iter().map(|id| (*user, id)));
+        let looked_at = ids.filter_map(|(user, id)| Some((user, Uuid::parse_str(&id).ok()?))).collect();
+        self.ghosts = undescribed(context, looked_at).await?;
+        Ok(taken.iter().filter(|taken| is_one(taken)).count() as u64)
+    }
+}
+
+/// Those of these sessions that have no hash.
+async fn undescribed(context: &Context, sessions: Vec<(UserId, Uuid)>) -> Result<Vec<(UserId, Uuid)>, BusError> {
+    let exists = sessions.iter().map(|(_, id)| Command::new("EXISTS", keys::session(*id))).collect();
+    let exist = all(context.redis.execute(exists).await)?;
+    Ok(sessions.into_iter().zip(exist).filter(|(_, exists)| !is_one(exists)).map(|(session, _)| session).collect())
 }
 
 /// Does Redis have as many sessions of this instance as it should, and none that it should not?
@@ -131,12 +161,15 @@ async fn look_at_room(
     Ok(taken.and_then(|taken| taken.as_u64()).unwrap_or(0))
 }
 
-/// Are there users listed in a room who have no session? They leave, as if the last one had just ended.
-async fn look_at_listed(context: &Context, channel_id: ChannelId) -> Result<(), BusError> {
+/// Some of the users who are listed in a room.
+async fn listed(context: &Context, channel_id: ChannelId) -> Result<Vec<UserId>, BusError> {
     let some = Command::new("SRANDMEMBER", keys::room_users(channel_id)).arg(MEMBERS);
     let reply = all(context.redis.execute(vec![some]).await)?.pop();
-    let some = texts(reply);
-    let users: Vec<UserId> = some.iter().filter_map(|id| id.parse().ok()).collect();
+    Ok(texts(reply).iter().filter_map(|id| id.parse().ok()).collect())
+}
+
+/// Are there users listed in a room who have no session? They leave, as if the last one had just ended.
+async fn look_at_absent(context: &Context, channel_id: ChannelId, users: &[UserId]) -> Result<(), BusError> {
     let counts = users.iter().map(|user_id| Command::new("SCARD", keys::user_sessions(*user_id))).collect();
     let counts = all(context.redis.execute(counts).await)?;
     let absent = users.iter().zip(counts).filter(|(_, count)| count.as_u64() == Some(0));
