@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: builds the servers and the program that measures them, and starts it.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use crate::outcome::Outcome;
@@ -32,6 +33,40 @@ pub(crate) fn bench(arguments: &Arguments) -> Outcome {
     }
     run(&mut build)?;
     let mut program = Command::new(target().join("release").join("chat-bench"));
-    program.current_dir(root()).args(&arguments.bench);
+    program.current_dir(root()).args(&arguments.bench).envs(peers(&arguments.bench, policy)?);
     run(program.env("CHAT_TEST_REDIS_SERVER", redis).env("CHAT_TEST_POSTGRES_BINARIES", postgres))
+}
+
+/// Where the peers are that are asked for, as in `--peer socketio,nchan`.
+fn peers(bench: &[String], policy: Policy) -> Outcome<Vec<(&'static str, PathBuf)>> {
+    let mut variables = Vec::new();
+    if names(bench, "socketio") {
+        let socketio = tools::socketio(policy)?;
+        variables.extend([("CHAT_BENCH_NODE", socketio.node), ("CHAT_BENCH_SOCKETIO", socketio.folder)]);
+    }
+    if names(bench, "nchan") {
+        let (nginx, module) = tools::nchan(policy)?;
+        variables.extend([("CHAT_BENCH_NGINX", nginx), ("CHAT_BENCH_NCHAN_MODULE", module)]);
+    }
+    Ok(variables)
+}
+
+fn names(bench: &[String], peer: &str) -> bool {
+    let after =
+        bench.iter().zip(bench.iter().skip(1)).filter(|(flag, _)| *flag == "--peer").map(|(_, value)| value.as_str());
+    let joined = bench.iter().filter_map(|argument| argument.strip_prefix("--peer="));
+    after.chain(joined).any(|value| value.split(',').any(|name| name == peer))
+}
+
+#[cfg(test)]
+mod unit {
+    use super::*;
+
+    #[test]
+    fn peers_are_named_one_by_one_or_together() {
+        let bench = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        assert!(names(&bench("--quick --peer socketio,nchan"), "nchan"));
+        assert!(names(&bench("--peer=socketio --peer nchan"), "socketio"));
+        assert!(!names(&bench("--peer socketio --scenario nchan"), "nchan"));
+    }
 }

@@ -2,12 +2,14 @@
 
 mod cargo_deny;
 mod node;
+mod peers;
 mod python;
 
 use std::path::{Path, PathBuf};
 
 pub(crate) use cargo_deny::cargo_deny;
 pub(crate) use node::node;
+pub(crate) use peers::{nchan, socketio};
 pub(crate) use python::typos;
 
 use crate::outcome::{Failure, Outcome};

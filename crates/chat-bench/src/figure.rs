@@ -17,7 +17,24 @@ pub(crate) struct Figure {
     /// What it was measured over.
     #[serde(skip_serializing_if = "Option::is_none", flatten)]
     pub(crate) counts: Option<Counts>,
+    /// Its place in the comparison with others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cell: Option<Cell>,
 }
+
+/// A place in the table that has all that were measured side by side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Cell {
+    /// As in the list of targets: P1.
+    pub(crate) target: &'static str,
+    pub(crate) what: &'static str,
+    pub(crate) whose: &'static str,
+}
+
+/// Whose figures the others are compared with.
+pub(crate) const CHAT: &str = "chat";
+/// The reference.
+pub(crate) const RAW: &str = "raw";
 
 /// What was sent and what came of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -52,7 +69,7 @@ pub(crate) enum Verdict {
 
 impl Figure {
     pub(crate) fn new(what: impl Into<String>, measured: Quantity) -> Self {
-        Self { what: what.into(), measured, target: None, notes: Vec::new(), counts: None }
+        Self { what: what.into(), measured, target: None, notes: Vec::new(), counts: None, cell: None }
     }
 
     pub(crate) fn target(self, name: &'static str, bound: Bound) -> Self {
@@ -61,6 +78,11 @@ impl Figure {
 
     pub(crate) fn over(self, counts: Counts) -> Self {
         Self { counts: Some(counts), ..self }
+    }
+
+    /// Has a place in the comparison. Less is better there.
+    pub(crate) fn compared(self, target: &'static str, what: &'static str, whose: &'static str) -> Self {
+        Self { cell: Some(Cell { target, what, whose }), ..self }
     }
 
     pub(crate) fn note(mut self, note: impl Into<String>) -> Self {

@@ -2,18 +2,18 @@
 //! may lack.
 
 pub(crate) mod frames;
+pub(crate) mod protocol;
+mod seat;
 pub(crate) mod tally;
 
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-use chat_domain::ChannelId;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
@@ -22,6 +22,8 @@ use tokio::time::timeout;
 
 use crate::failure::{Failure, While};
 use frames::Frame;
+use protocol::{Meaning, Protocol};
+pub(crate) use seat::Seat;
 use tally::Tally;
 
 /// How many connect at the same time.
@@ -29,9 +31,6 @@ const AT_ONCE: usize = 32;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 /// A burst is read in one go.
 const BUFFER: usize = 256 * 1024;
-/// What an event begins with.
-pub(crate) const MESSAGE: &[u8] = b"{\"type\":\"MESSAGE\",";
-
 thread_local! {
     /// One for all connections of a thread: thousands of buffers would not fit into a processor's cache.
     static SHARED: RefCell<Vec<u8>> = RefCell::new(vec![0; BUFFER]);
@@ -42,31 +41,6 @@ pub(crate) struct Fleet {
     pub(crate) tally: Arc<Tally>,
     size: usize,
     tasks: JoinSet<()>,
-}
-
-/// Where a connection goes.
-#[derive(Clone, Debug)]
-pub(crate) struct Seat {
-    address: SocketAddr,
-    /// The request that it begins with, if there is a protocol at all.
-    upgrade: Option<String>,
-}
-
-impl Seat {
-    /// A session in one room.
-    pub(crate) fn in_room(address: SocketAddr, token: &str, room: ChannelId) -> Self {
-        let upgrade = format!(
-            "GET /ws/chat?roomId={room} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\n\
-             upgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-version: 13\r\n\
-             sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-        );
-        Self { address, upgrade: Some(upgrade) }
-    }
-
-    /// A connection on which frames come without having been asked for.
-    pub(crate) const fn without_protocol(address: SocketAddr) -> Self {
-        Self { address, upgrade: None }
-    }
 }
 
 impl Fleet {
@@ -104,8 +78,12 @@ struct Connection {
     /// The beginning of a frame whose end has not come yet.
     carry: Vec<u8>,
     /// What is to be answered.
-    pongs: Vec<u8>,
-    subscribed: bool,
+    answers: Vec<u8>,
+    protocol: Protocol,
+    /// What is said when the server is ready for it.
+    request: Option<String>,
+    /// How many subscriptions are still to be confirmed.
+    awaited: usize,
 }
 
 impl Connection {
@@ -113,12 +91,14 @@ impl Connection {
         let entering = async {
             let stream = TcpStream::connect(seat.address).await?;
             stream.set_nodelay(true)?;
-            let mut connection = Self { stream, tally, carry: Vec::new(), pongs: Vec::new(), subscribed: false };
-            if let Some(upgrade) = &seat.upgrade {
+            let Seat { upgrade, protocol, request, awaited, .. } = seat;
+            let (carry, answers) = (Vec::new(), Vec::new());
+            let mut connection = Self { stream, tally, carry, answers, protocol, request, awaited };
+            if let Some(upgrade) = &upgrade {
                 connection.upgrade(upgrade).await?;
-                while !connection.subscribed {
-                    connection.read().await?;
-                }
+            }
+            while connection.awaited > 0 {
+                connection.read().await?;
             }
             Ok(connection)
         };
@@ -146,7 +126,8 @@ impl Connection {
         // What came behind it is read like all else.
         let rest = self.carry.split_off(end);
         self.carry.clear();
-        self.take(&rest)
+        self.take(&rest)?;
+        self.answer().await
     }
 
     async fn listen(mut self) {
@@ -157,7 +138,7 @@ impl Connection {
         }
     }
 
-    /// Reads what is there, and answers pings.
+    /// Reads what is there, and answers it.
     async fn read(&mut self) -> io::Result<()> {
         poll_fn(|context| {
             SHARED.with_borrow_mut(|shared| {
@@ -170,9 +151,13 @@ impl Connection {
             })
         })
         .await?;
-        if !self.pongs.is_empty() {
-            self.stream.write_all(&self.pongs).await?;
-            self.pongs = Vec::new();
+        self.answer().await
+    }
+
+    async fn answer(&mut self) -> io::Result<()> {
+        if !self.answers.is_empty() {
+            self.stream.write_all(&self.answers).await?;
+            self.answers = Vec::new();
         }
         Ok(())
     }
@@ -196,20 +181,23 @@ impl Connection {
         while let Some((frame, rest)) = frames::split(bytes) {
             bytes = rest;
             match frame {
-                Frame::Text(payload) if payload.starts_with(MESSAGE) => {
-                    messages += 1;
-                    self.tally.message(payload);
-                }
-                Frame::Text(payload) if payload.starts_with(b"{\"type\":\"SUBSCRIBED\"") => self.subscribed = true,
-                Frame::Text(payload) if payload.starts_with(b"{\"type\":\"ERROR\"") => {
-                    return Err(io::Error::other(String::from_utf8_lossy(payload).into_owned()));
-                }
-                Frame::Ping(payload) => self.pongs.extend(frames::pong(payload)),
+                Frame::Text(payload) => match self.protocol.read(payload) {
+                    Meaning::Message => {
+                        messages += 1;
+                        self.tally.message(payload);
+                    }
+                    Meaning::Ready => self.answers.extend(self.request.take().map(client_text).unwrap_or_default()),
+                    Meaning::Subscribed => self.awaited = self.awaited.saturating_sub(1),
+                    Meaning::Question(answer) => self.answers.extend(client_text(answer)),
+                    Meaning::Refusal => return Err(io::Error::other(String::from_utf8_lossy(payload).into_owned())),
+                    Meaning::Nothing => {}
+                },
+                Frame::Ping(payload) => self.answers.extend(frames::pong(payload)),
                 Frame::Close(payload) => {
                     let code = payload.first_chunk().map(|code| u16::from_be_bytes(*code));
                     return Err(io::Error::other(format!("closed with {}", code.unwrap_or_default())));
                 }
-                Frame::Text(_) | Frame::Other => {}
+                Frame::Other => {}
             }
         }
         if messages > 0 {
@@ -217,4 +205,8 @@ impl Connection {
         }
         Ok(bytes)
     }
+}
+
+fn client_text(text: impl AsRef<str>) -> Vec<u8> {
+    frames::text_of_client(text.as_ref().as_bytes())
 }

@@ -5,11 +5,14 @@
 
 mod bare;
 mod cores;
+mod daemon;
 mod failure;
 mod figure;
 mod fleet;
 mod http;
+mod load;
 mod machine;
+mod peers;
 mod process;
 mod quantity;
 mod raw;
@@ -29,6 +32,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use crate::cores::Cores;
 use crate::failure::Failure;
 use crate::machine::Machine;
+use crate::peers::Programs;
 use crate::report::Report;
 use crate::scale::Scale;
 use crate::scenario::Scenario;
@@ -42,6 +46,11 @@ struct Arguments {
     /// Which scenarios. Default: all.
     #[arg(long, value_enum, value_delimiter = ',')]
     scenario: Vec<Scenario>,
+    /// What is measured beside it, in fanout, idle and latency. Default: nothing.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    peer: Vec<peers::Kind>,
+    #[command(flatten)]
+    programs: Programs,
     /// Fewer connections and seconds: under three minutes, and less exact.
     #[arg(long)]
     quick: bool,
@@ -100,7 +109,13 @@ fn measure(arguments: &Arguments) -> Result<bool, Failure> {
     }
     common_server::raise_file_limit();
     let scale = Scale::new(arguments.quick, arguments.connections, arguments.duration);
-    let mut bench = Bench { cores: Cores::of_this_process()?, scale, versions: BTreeMap::new() };
+    let mut bench = Bench {
+        cores: Cores::of_this_process()?,
+        scale,
+        peers: arguments.peer.clone(),
+        programs: arguments.programs.clone(),
+        versions: BTreeMap::new(),
+    };
     let scenarios = if arguments.scenario.is_empty() { Scenario::value_variants() } else { &arguments.scenario };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
 

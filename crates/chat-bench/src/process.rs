@@ -21,6 +21,12 @@ pub(crate) fn resident_bytes(id: u32) -> Result<u64, Failure> {
     resident(&text).ok_or_else(|| Failure(format!("process {id} has ended, or its memory is not told")))
 }
 
+/// The processes that a process has started itself and that still run.
+pub(crate) fn children(id: u32) -> Result<Vec<u32>, Failure> {
+    let text = read(&format!("/proc/{id}/task/{id}/children"))?;
+    text.split_ascii_whitespace().map(|child| child.parse().while_doing("the children of a process")).collect()
+}
+
 /// The cores that this process may use.
 pub(crate) fn allowed_cores() -> Result<Vec<usize>, Failure> {
     let text = read("/proc/self/status")?;

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use crate::failure::{Failure, While};
-use crate::fleet::{MESSAGE, frames};
+use crate::fleet::frames;
+use crate::fleet::protocol::MESSAGE;
 
 /// How long connections may take to come.
 const ACCEPT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,5 +1,7 @@
 //! The report, for people and for programs.
 
+mod comparison;
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
@@ -90,6 +92,9 @@ impl Report {
                 text += &format!("| {} |\n", cells.join(" | "));
             }
         }
+        let figures: Vec<_> =
+            self.scenarios.iter().flat_map(|section| &section.figures).map(|line| &line.figure).collect();
+        text += &comparison::table(&figures);
         text.push('\n');
         for (index, note) in notes.iter().enumerate() {
             let _infallible = writeln!(text, "{}. {note}", index + 1);

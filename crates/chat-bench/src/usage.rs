@@ -12,18 +12,18 @@ const BUSY: f64 = 0.95;
 /// Between its start and its end.
 pub(crate) struct Meter<'a> {
     cores: &'a Cores,
-    process: u32,
+    processes: Vec<u32>,
     at: Instant,
     cpu: Duration,
     client: Duration,
     others: Ticks,
 }
 
-/// What the measured process and all else used.
+/// What the measured processes and all else used.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Usage {
     pub(crate) wall: Duration,
-    /// Processor time of the measured process.
+    /// Processor time of the measured processes.
     pub(crate) cpu: Duration,
     /// Parts of the time that this process, the client, had the cores that are not the measured one.
     pub(crate) client: f64,
@@ -32,12 +32,12 @@ pub(crate) struct Usage {
 }
 
 impl<'a> Meter<'a> {
-    pub(crate) fn start(cores: &'a Cores, process: u32) -> Result<Self, Failure> {
+    pub(crate) fn start(cores: &'a Cores, processes: &[u32]) -> Result<Self, Failure> {
         Ok(Self {
             cores,
-            process,
+            processes: processes.to_vec(),
             at: Instant::now(),
-            cpu: cpu_time(process)?,
+            cpu: cpu_time_of_all(processes)?,
             client: cpu_time(std::process::id())?,
             others: core_ticks(cores.others())?,
         })
@@ -50,7 +50,7 @@ impl<'a> Meter<'a> {
         let available = wall.as_secs_f64() * self.cores.others().len() as f64;
         Ok(Usage {
             wall,
-            cpu: cpu_time(self.process)?.saturating_sub(self.cpu),
+            cpu: cpu_time_of_all(&self.processes)?.saturating_sub(self.cpu),
             client: client.as_secs_f64() / available,
             others: part(others.busy.saturating_sub(self.others.busy), others.all.saturating_sub(self.others.all)),
         })
@@ -79,6 +79,10 @@ impl Usage {
             )
         })
     }
+}
+
+fn cpu_time_of_all(processes: &[u32]) -> Result<Duration, Failure> {
+    processes.iter().map(|process| cpu_time(*process)).sum()
 }
 
 fn part(busy: u64, all: u64) -> f64 {

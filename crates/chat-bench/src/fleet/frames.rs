@@ -10,6 +10,7 @@ pub(super) enum Frame<'a> {
 }
 
 const FINAL: u8 = 0x80;
+const MASKED: u8 = 0x80;
 const TEXT: u8 = 1;
 const CLOSE: u8 = 8;
 const PING: u8 = 9;
@@ -35,29 +36,43 @@ pub(super) fn split(bytes: &[u8]) -> Option<(Frame<'_>, &[u8])> {
 
 /// A whole text frame of a server.
 pub(crate) fn text(payload: &[u8]) -> Vec<u8> {
-    let mut frame = vec![FINAL | TEXT];
-    match (u8::try_from(payload.len()), u16::try_from(payload.len())) {
-        (Ok(length @ ..126), _) => frame.push(length),
-        (_, Ok(length)) => {
-            frame.push(126);
-            frame.extend(length.to_be_bytes());
-        }
-        _ => {
-            frame.push(127);
-            frame.extend((payload.len() as u64).to_be_bytes());
-        }
-    }
+    let mut frame = head(TEXT, 0, payload.len());
     frame.extend(payload);
     frame
 }
 
-/// The answer of a client, masked with zeros, which change nothing. A ping has at most 125 bytes.
+/// A whole text frame of a client.
+pub(super) fn text_of_client(payload: &[u8]) -> Vec<u8> {
+    masked(TEXT, payload)
+}
+
+/// The answer of a client to a ping.
 pub(super) fn pong(ping: &[u8]) -> Vec<u8> {
-    const MASKED: u8 = 0x80;
-    let length = u8::try_from(ping.len()).unwrap_or_default() & !MASKED;
-    let mut frame = vec![FINAL | PONG, MASKED | length, 0, 0, 0, 0];
-    frame.extend(&ping[..usize::from(length)]);
+    masked(PONG, ping)
+}
+
+/// Masked with zeros, which change nothing.
+fn masked(kind: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = head(kind, MASKED, payload.len());
+    frame.extend([0; 4]);
+    frame.extend(payload);
     frame
+}
+
+fn head(kind: u8, mask: u8, length: usize) -> Vec<u8> {
+    let mut head = vec![FINAL | kind];
+    match (u8::try_from(length), u16::try_from(length)) {
+        (Ok(length @ ..126), _) => head.push(mask | length),
+        (_, Ok(length)) => {
+            head.push(mask | 126);
+            head.extend(length.to_be_bytes());
+        }
+        _ => {
+            head.push(mask | 127);
+            head.extend((length as u64).to_be_bytes());
+        }
+    }
+    head
 }
 
 #[cfg(test)]
@@ -81,6 +96,12 @@ mod tests {
         assert_eq!(split(&[0x89, 1, 7]), Some((Frame::Ping(&[7]), &[][..])));
         assert_eq!(split(&[0x88, 2, 3, 232]), Some((Frame::Close(&[3, 232]), &[][..])));
         assert_eq!(split(&[0x82, 0]), Some((Frame::Other, &[][..])));
+    }
+
+    #[test]
+    fn a_client_masks_with_zeros() {
         assert_eq!(pong(&[7, 8]), [0x8A, 0x82, 0, 0, 0, 0, 7, 8]);
+        let long = text_of_client(&[b'x'; 300]);
+        assert_eq!((&long[..8], long.len()), (&[0x81, 0xFE, 1, 44, 0, 0, 0, 0][..], 308));
     }
 }

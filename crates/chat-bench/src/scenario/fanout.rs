@@ -7,10 +7,11 @@ use futures_util::future::try_join_all;
 
 use crate::cores::Cores;
 use crate::failure::{Failure, While};
-use crate::figure::{Bound, Counts, Figure};
+use crate::figure::{Bound, CHAT, Counts, Figure, RAW};
 use crate::fleet::tally::Tally;
 use crate::fleet::{Fleet, Seat};
-use crate::http::Sender;
+use crate::http::{Sender, Target};
+use crate::peers::Peer;
 use crate::quantity::{Quantity, median};
 use crate::raw::RawServer;
 use crate::usage::{Meter, Usage};
@@ -23,14 +24,22 @@ const BURST: usize = 32;
 struct Shape {
     what: &'static str,
     target: &'static str,
+    /// Its line in the comparison.
+    compared: &'static str,
     /// Times the reference.
     most: f64,
     burst: usize,
 }
 
 const SHAPES: [Shape; 2] = [
-    Shape { what: "one event at a time", target: "P1", most: 1.25, burst: 1 },
-    Shape { what: "bursts", target: "P2", most: 1.5, burst: BURST },
+    Shape {
+        what: "one event at a time",
+        target: "P1",
+        compared: "processor time per delivery, one at a time",
+        most: 1.25,
+        burst: 1,
+    },
+    Shape { what: "bursts", target: "P2", compared: "processor time per delivery, bursts", most: 1.5, burst: BURST },
 ];
 /// Of P2, per core.
 const DELIVERIES_PER_SECOND: f64 = 1e6;
@@ -38,55 +47,66 @@ const DELIVERIES_PER_SECOND: f64 = 1e6;
 pub(super) async fn run(bench: &mut Bench) -> Result<Vec<Figure>, Failure> {
     bench.cores.spare_the_measured()?;
     let core = bench.cores.measured();
+    let connections = bench.scale.connections;
     let mut world = World::start(bench, Storage::Sqlite, Some(core)).await?;
-    let mut system = Subject::system(&mut world, bench.scale.connections).await?;
+    let mut system = Subject::system(&mut world, connections).await?;
     // Warms up, and tells how long an event is.
     system.round(BURST).await?;
     let payload = system.fleet.tally.payload();
-    let mut raw = Subject::raw(core, payload, bench.scale.connections).await?;
-    raw.round(BURST).await?;
+    let mut subjects = vec![Subject::raw(core, payload, connections).await?, system];
+    for kind in bench.peers.clone() {
+        subjects
+            .push(Subject::peer(Peer::start(kind, bench, Some(core)).await?, kind.name(), payload, connections).await?);
+    }
+    for subject in &mut subjects {
+        subject.round(BURST).await?;
+        if subject.fleet.tally.payload() != payload {
+            return Err(Failure(format!("a message of {} is not as long as an event", subject.name)));
+        }
+    }
 
     let mut figures = Vec::new();
     for shape in SHAPES {
-        let pairs = pairs(&shape, &mut raw, &mut system, bench, &mut world).await?;
-        figures.extend(pairs.figures(&shape, payload)?);
+        figures.extend(by_turns(&shape, &mut subjects, bench, &mut world).await?.figures(&shape, payload)?);
     }
     Ok(figures)
 }
 
-/// Measures both by turns, so that what disturbs the machine disturbs both.
-async fn pairs(
+/// Measures all of them by turns, so that what disturbs the machine disturbs all.
+async fn by_turns(
     shape: &Shape,
-    raw: &mut Subject,
-    system: &mut Subject,
+    subjects: &mut [Subject],
     bench: &Bench,
     world: &mut World,
-) -> Result<Pairs, Failure> {
+) -> Result<Rounds, Failure> {
     let before = Written::of(world).await?;
-    let mut pairs = Pairs::default();
+    let mut series: Vec<_> = subjects.iter().map(|subject| Series::new(subject.name)).collect();
     for number in 1..=bench.scale.rounds {
-        let reference = raw.measure(shape.burst, bench.scale.round, &bench.cores).await?;
-        let measured = system.measure(shape.burst, bench.scale.round, &bench.cores).await?;
-        let (of_raw, of_system) = (reference.microseconds(), measured.microseconds());
-        eprintln!("  {} {number}/{}: raw {of_raw:.2} µs, system {of_system:.2} µs", shape.what, bench.scale.rounds);
-        pairs.raw.push(reference);
-        pairs.system.push(measured);
+        let mut costs = Vec::new();
+        for (subject, series) in subjects.iter_mut().zip(&mut series) {
+            let sample = subject.measure(shape.burst, bench.scale.round, &bench.cores).await?;
+            costs.push(format!("{} {:.2} µs", subject.name, sample.microseconds()));
+            series.samples.push(sample);
+        }
+        eprintln!("  {} {number}/{}: {}", shape.what, bench.scale.rounds, costs.join(", "));
     }
-    pairs.written = Written::of(world).await?.since(before);
-    Ok(pairs)
+    Ok(Rounds { series, written: Written::of(world).await?.since(before) })
 }
 
 /// What is measured, with the connections to it.
 struct Subject {
+    name: &'static str,
     fleet: Fleet,
     source: Source,
-    process: u32,
+    processes: Vec<u32>,
+    /// It ends with this.
+    _peer: Option<Peer>,
 }
 
 /// What makes messages come.
 enum Source {
     Raw(RawServer),
-    Http(Vec<Sender>),
+    Http { senders: Vec<Sender>, target: Target, text: String },
 }
 
 impl Subject {
@@ -95,20 +115,36 @@ impl Subject {
         let instance = world.instance()?;
         let seats = (0..connections).map(|number| Seat::in_room(instance, &world.token(number), room)).collect();
         let fleet = Fleet::join(seats, Tally::default()).await?;
-        let senders = Sender::several(BURST, world.message_server()?, &world.user.token, &[room]).await?;
-        Ok(Self { fleet, source: Source::Http(senders), process: world.instance_id() })
+        let source = Source::Http {
+            senders: Sender::several(BURST, world.message_server()?).await?,
+            target: Target::channel(&world.user.token, room),
+            text: "x".repeat(TEXT_BYTES),
+        };
+        Ok(Self { name: CHAT, fleet, source, processes: vec![world.instance_id()], _peer: None })
+    }
+
+    async fn peer(peer: Peer, name: &'static str, payload: usize, connections: usize) -> Result<Self, Failure> {
+        let fleet = Fleet::join(vec![peer.seat(0); connections], Tally::default()).await?;
+        peer.until_subscribed(connections).await?;
+        let processes = peer.processes()?;
+        let source = Source::Http {
+            senders: Sender::several(BURST, peer.publisher()).await?,
+            target: peer.target(0),
+            text: "x".repeat(peer.text(payload)),
+        };
+        Ok(Self { name, fleet, source, processes, _peer: Some(peer) })
     }
 
     async fn raw(core: usize, payload: usize, connections: usize) -> Result<Self, Failure> {
         let server = RawServer::start(core, payload)?;
-        let seats = vec![Seat::without_protocol(server.address); connections];
-        let (process, fleet) = (server.id(), Fleet::join(seats, Tally::default()).await?);
-        Ok(Self { fleet, source: Source::Raw(server), process })
+        let seats = vec![Seat::without_handshake(server.address); connections];
+        let (processes, fleet) = (vec![server.id()], Fleet::join(seats, Tally::default()).await?);
+        Ok(Self { name: RAW, fleet, source: Source::Raw(server), processes, _peer: None })
     }
 
     async fn measure(&mut self, burst: usize, duration: Duration, cores: &Cores) -> Result<Sample, Failure> {
         let before = self.fleet.tally.delivered();
-        let (meter, began) = (Meter::start(cores, self.process)?, Instant::now());
+        let (meter, began) = (Meter::start(cores, &self.processes)?, Instant::now());
         let mut events = 0;
         while began.elapsed() < duration {
             self.round(burst).await?;
@@ -123,9 +159,8 @@ impl Subject {
         let goal = self.fleet.goal(burst);
         match &mut self.source {
             Source::Raw(server) => server.burst(burst, self.fleet.size())?,
-            Source::Http(senders) => {
-                let text = "x".repeat(TEXT_BYTES);
-                try_join_all(senders.iter_mut().take(burst).map(|sender| sender.send(&text))).await?;
+            Source::Http { senders, target, text } => {
+                try_join_all(senders.iter_mut().take(burst).map(|sender| sender.send(target, text))).await?;
             }
         }
         self.fleet.tally.reach(goal).await
@@ -145,44 +180,68 @@ impl Sample {
     }
 }
 
-/// The measurements of both in turn.
+/// The measurements of one subject.
+struct Series {
+    whose: &'static str,
+    samples: Vec<Sample>,
+}
+
+impl Series {
+    const fn new(whose: &'static str) -> Self {
+        Self { whose, samples: Vec::new() }
+    }
+
+    fn cost(&self) -> Result<f64, Failure> {
+        median(self.samples.iter().map(Sample::microseconds).collect()).ok_or_else(nothing)
+    }
+
+    fn total(&self) -> Counts {
+        let sum = |part: fn(&Counts) -> u64| self.samples.iter().map(|sample| part(&sample.counts)).sum();
+        Counts { events: sum(|counts| counts.events), deliveries: sum(|counts| counts.deliveries) }
+    }
+}
+
+/// The measurements of all in turn.
 #[derive(Default)]
-struct Pairs {
-    raw: Vec<Sample>,
-    system: Vec<Sample>,
+struct Rounds {
+    series: Vec<Series>,
     written: Written,
 }
 
-impl Pairs {
+impl Rounds {
+    fn of(&self, whose: &str) -> Result<&Series, Failure> {
+        self.series.iter().find(|series| series.whose == whose).ok_or_else(nothing)
+    }
+
     fn figures(&self, shape: &Shape, payload: usize) -> Result<Vec<Figure>, Failure> {
-        let none = || Failure::new("nothing was measured");
-        let cost = |samples: &[Sample]| median(samples.iter().map(Sample::microseconds).collect()).ok_or_else(none);
-        let ratios = self.raw.iter().zip(&self.system).map(|(raw, system)| system.microseconds() / raw.microseconds());
-        let ratio = median(ratios.collect()).ok_or_else(none)?;
-        let (raw, system) = (cost(&self.raw)?, cost(&self.system)?);
-        let sum = |part: fn(&Counts) -> u64| self.system.iter().map(|sample| part(&sample.counts)).sum();
-        let counts = Counts { events: sum(|counts| counts.events), deliveries: sum(|counts| counts.deliveries) };
-        let Shape { what, target, most, burst } = *shape;
-        let bytes = format!(
-            "a text of {TEXT_BYTES} B is an event of {payload} B; the raw server writes frames of the same length"
-        );
+        let (raw, system) = (self.of(RAW)?, self.of(CHAT)?);
+        let pairs = raw.samples.iter().zip(&system.samples);
+        let ratios = pairs.map(|(raw, system)| system.microseconds() / raw.microseconds());
+        let ratio = median(ratios.collect()).ok_or_else(nothing)?;
+        let Shape { what, target, compared, most, burst } = *shape;
+        let bytes =
+            format!("a text of {TEXT_BYTES} B is an event of {payload} B; all others send frames of the same length");
         let mut figures = vec![
             Figure::new(format!("{what}, processor time per delivery to raw"), Quantity::Ratio(ratio))
                 .target(target, Bound::AtMost(Quantity::Ratio(most)))
-                .over(counts)
+                .over(system.total())
                 .note(bytes)
-                .notes(self.system.iter().find_map(|sample| sample.usage.bottleneck())),
-            Figure::new(format!("{what}, system"), Quantity::Microseconds(system)),
-            Figure::new(format!("{what}, raw"), Quantity::Microseconds(raw)),
+                .notes(system.samples.iter().find_map(|sample| sample.usage.bottleneck())),
         ];
+        for series in &self.series {
+            let cost = Quantity::Microseconds(series.cost()?);
+            figures.push(Figure::new(format!("{what}, {}", series.whose), cost).compared(
+                target,
+                compared,
+                series.whose,
+            ));
+        }
         if burst > 1 {
             let rate = Quantity::PerSecond(DELIVERIES_PER_SECOND);
+            let measured = Quantity::PerSecond(1e6 / system.cost()?);
             figures.push(
-                Figure::new(
-                    format!("{what}, deliveries per second of processor time"),
-                    Quantity::PerSecond(1e6 / system),
-                )
-                .target(target, Bound::AtLeast(rate)),
+                Figure::new(format!("{what}, deliveries per second of processor time"), measured)
+                    .target(target, Bound::AtLeast(rate)),
             );
             let together = Quantity::Count(self.written.frames / self.written.writes);
             figures.push(
@@ -192,6 +251,10 @@ impl Pairs {
         }
         Ok(figures)
     }
+}
+
+fn nothing() -> Failure {
+    Failure::new("nothing was measured")
 }
 
 /// What the instance says that it wrote.
@@ -234,17 +297,20 @@ mod tests {
 
     #[test]
     fn the_ratio_is_the_median_of_those_of_each_pair() {
-        let pairs = Pairs {
-            raw: vec![sample(1_000, 10), sample(1_000, 20), sample(1_000, 10)],
-            system: vec![sample(1_000, 12), sample(1_000, 24), sample(1_000, 90)],
+        let series = |whose, samples| Series { whose, samples };
+        let rounds = Rounds {
+            series: vec![
+                series(RAW, vec![sample(1_000, 10), sample(1_000, 20), sample(1_000, 10)]),
+                series(CHAT, vec![sample(1_000, 12), sample(1_000, 24), sample(1_000, 90)]),
+            ],
             written: Written { writes: 10.0, frames: 300.0 },
         };
-        let figures = pairs.figures(&SHAPES[1], 800).unwrap();
+        let figures = rounds.figures(&SHAPES[1], 800).unwrap();
         let measured: Vec<_> = figures.iter().map(|figure| figure.measured).collect();
         assert!(
             matches!(
                 measured.as_slice(),
-                [Quantity::Ratio(ratio), Quantity::Microseconds(24.0), Quantity::Microseconds(10.0), Quantity::PerSecond(_), Quantity::Count(30.0)]
+                [Quantity::Ratio(ratio), Quantity::Microseconds(10.0), Quantity::Microseconds(24.0), Quantity::PerSecond(_), Quantity::Count(30.0)]
                     if (ratio - 1.2).abs() < 1e-9
             ),
             "{measured:?}"
@@ -253,6 +319,6 @@ mod tests {
 
     #[test]
     fn nothing_measured_is_no_figure() {
-        assert!(Pairs::default().figures(&SHAPES[0], 800).is_err());
+        assert!(Rounds::default().figures(&SHAPES[0], 800).is_err());
     }
 }

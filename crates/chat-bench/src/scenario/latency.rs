@@ -2,15 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use futures_util::future::try_join_all;
 use hdrhistogram::Histogram;
-use tokio::time::sleep_until;
 
 use crate::failure::Failure;
-use crate::figure::{Bound, Figure};
-use crate::fleet::tally::{Tally, marked_text};
+use crate::figure::{Bound, CHAT, Figure};
+use crate::fleet::tally::Tally;
 use crate::fleet::{Fleet, Seat};
-use crate::http::Sender;
+use crate::http::{Sender, Target};
+use crate::load::Load;
+use crate::peers::{Kind, Peer};
 use crate::quantity::Quantity;
 use crate::usage::Meter;
 use crate::world::{Bench, Storage, TEXT_BYTES, World};
@@ -18,7 +18,6 @@ use crate::world::{Bench, Storage, TEXT_BYTES, World};
 /// Messages.
 const PER_SECOND: u32 = 200;
 const ROOMS: usize = 20;
-/// Many, so that a slow answer does not hold up the next send.
 const SENDERS: usize = 60;
 /// Not counted.
 const WARM_UP: Duration = Duration::from_secs(2);
@@ -27,72 +26,105 @@ const P99: Quantity = Quantity::Milliseconds(20.0);
 
 pub(super) async fn run(bench: &mut Bench) -> Result<Vec<Figure>, Failure> {
     bench.cores.share_all()?;
-    let mut figures = Vec::new();
+    let (mut figures, mut payload) = (Vec::new(), 0);
     for storage in Storage::BOTH {
         eprintln!("  {}, {:?}", storage.name(), bench.scale.measurement);
-        figures.extend(on(storage, bench).await?);
+        let mut world = World::start(bench, storage, None).await?;
+        let mut load = of_system(&mut world, bench).await?;
+        let process = world.instance_id();
+        let measured = Measured::of(&mut load, &[process], bench).await?;
+        let [median, p99, longest] = measured.figures(storage.name());
+        figures.extend(match storage {
+            Storage::Postgres => [
+                median.target("P4", Bound::AtMost(MEDIAN)).compared("P4", COMPARED[0], CHAT),
+                p99.target("P4", Bound::AtMost(P99)).compared("P4", COMPARED[1], CHAT),
+                longest,
+            ],
+            Storage::Sqlite => [median, p99, longest],
+        });
+        payload = load.fleet.tally.payload();
+    }
+    for kind in bench.peers.clone() {
+        figures.extend(of_peer(kind, bench, payload).await?);
     }
     Ok(figures)
 }
 
-async fn on(storage: Storage, bench: &mut Bench) -> Result<Vec<Figure>, Failure> {
-    let mut world = World::start(bench, storage, None).await?;
+/// Lines of the comparison.
+const COMPARED: [&str; 2] = ["send to receive, p50", "send to receive, p99"];
+
+async fn of_system(world: &mut World, bench: &Bench) -> Result<Load, Failure> {
     let rooms = world.user.api.create_public_channels(ROOMS).await;
-    let instance = world.instance()?;
-    // Rooms of equal size, so that every message has as many readers.
-    let readers = bench.scale.connections.div_ceil(ROOMS);
+    let (instance, readers) = (world.instance()?, readers(bench));
     let places = rooms.iter().cycle().take(readers * ROOMS).enumerate();
     let seats = places.map(|(number, room)| Seat::in_room(instance, &world.token(number), *room)).collect();
     let origin = Instant::now();
-    let fleet = Fleet::join(seats, Tally::with_delays(origin)?).await?;
-    let mut senders = Sender::several(SENDERS, world.message_server()?, &world.user.token, &rooms).await?;
-
-    steady(&mut senders, &fleet, readers, origin, WARM_UP).await?;
-    fleet.tally.take_delays();
-    let meter = Meter::start(&bench.cores, world.instance_id())?;
-    let sent = steady(&mut senders, &fleet, readers, origin, bench.scale.measurement).await?;
-    let usage = meter.end()?;
-    let delays = fleet.tally.take_delays().filter(|delays| !delays.is_empty());
-    let delays = delays.ok_or_else(|| Failure::new("no delay was measured"))?;
-
-    let at = |quantile| milliseconds(&delays, quantile);
-    let what = |part: &str| format!("HTTP send to WebSocket receive, {}, {part}", storage.name());
-    let mut median = Figure::new(what("p50"), at(0.5)).note(format!(
-        "{sent} messages at {PER_SECOND}/s on a fixed timetable, {ROOMS} rooms, {} sessions, {} deliveries",
-        fleet.size(),
-        delays.len()
-    ));
-    let mut p99 = Figure::new(what("p99"), at(0.99)).note(usage.shares("the instance"));
-    if storage == Storage::Postgres {
-        median = median.target("P4", Bound::AtMost(MEDIAN));
-        p99 = p99.target("P4", Bound::AtMost(P99));
-    }
-    Ok(vec![median, p99, Figure::new(what("longest"), at(1.0))])
+    Ok(Load {
+        fleet: Fleet::join(seats, Tally::with_delays(origin)?).await?,
+        senders: Sender::several(SENDERS, world.message_server()?).await?,
+        targets: rooms.iter().map(|room| Target::channel(&world.user.token, *room)).collect(),
+        readers,
+        origin,
+        text: TEXT_BYTES,
+    })
 }
 
-/// Sends at the fixed rate for so long and waits until everybody has everything. Returns how many messages it were.
-async fn steady(
-    senders: &mut [Sender],
-    fleet: &Fleet,
-    readers: usize,
-    origin: Instant,
-    duration: Duration,
-) -> Result<usize, Failure> {
-    let messages = usize::try_from(duration.as_millis() * u128::from(PER_SECOND) / 1_000).unwrap_or(usize::MAX);
-    let goal = fleet.tally.delivered() + (messages * readers) as u64;
-    let (first, count) = (origin.elapsed(), senders.len());
-    let sending = senders.iter_mut().enumerate().map(async |(number, sender)| {
-        for message in (number..messages).step_by(count) {
-            // Whoever is late, counts from the timetable: the wait for a slow answer is part of the delay.
-            let meant_at = first + Duration::from_secs_f64(message as f64 / f64::from(PER_SECOND));
-            sleep_until((origin + meant_at).into()).await;
-            sender.send(&marked_text(meant_at, TEXT_BYTES)).await?;
-        }
-        Ok::<_, Failure>(())
-    });
-    try_join_all(sending).await?;
-    fleet.tally.reach(goal).await?;
-    Ok(messages)
+async fn of_peer(kind: Kind, bench: &mut Bench, payload: usize) -> Result<Vec<Figure>, Failure> {
+    eprintln!("  {}, {:?}", kind.name(), bench.scale.measurement);
+    let peer = Peer::start(kind, bench, None).await?;
+    let (readers, origin) = (readers(bench), Instant::now());
+    let seats = (0..readers * ROOMS).map(|number| peer.seat(number % ROOMS)).collect();
+    let mut load = Load {
+        fleet: Fleet::join(seats, Tally::with_delays(origin)?).await?,
+        senders: Sender::several(SENDERS, peer.publisher()).await?,
+        targets: (0..ROOMS).map(|room| peer.target(room)).collect(),
+        readers,
+        origin,
+        text: peer.text(payload),
+    };
+    peer.until_subscribed(load.fleet.size()).await?;
+    let measured = Measured::of(&mut load, &peer.processes()?, bench).await?;
+    let [median, p99, longest] = measured.figures(kind.name());
+    let name = kind.name();
+    Ok(vec![median.compared("P4", COMPARED[0], name), p99.compared("P4", COMPARED[1], name), longest])
+}
+
+/// Rooms of equal size, so that every message has as many.
+fn readers(bench: &Bench) -> usize {
+    bench.scale.connections.div_ceil(ROOMS)
+}
+
+/// What came of a load at the rate of the target.
+struct Measured {
+    delays: Histogram<u64>,
+    notes: [String; 2],
+}
+
+impl Measured {
+    async fn of(load: &mut Load, processes: &[u32], bench: &Bench) -> Result<Self, Failure> {
+        let rate = f64::from(PER_SECOND);
+        load.steady(rate, WARM_UP).await?;
+        load.fleet.tally.take_delays();
+        let meter = Meter::start(&bench.cores, processes)?;
+        let sent = load.steady(rate, bench.scale.measurement).await?;
+        let usage = meter.end()?;
+        let delays = load.fleet.tally.take_delays().filter(|delays| !delays.is_empty());
+        let delays = delays.ok_or_else(|| Failure::new("no delay was measured"))?;
+        let what = format!(
+            "{sent} messages at {PER_SECOND}/s on a fixed timetable, {ROOMS} rooms, {} sessions, {} deliveries",
+            load.fleet.size(),
+            delays.len()
+        );
+        Ok(Self { notes: [what, usage.shares("what delivers")], delays })
+    }
+
+    fn figures(self, of: &str) -> [Figure; 3] {
+        let figure = |part: &str, quantile| {
+            Figure::new(format!("HTTP send to WebSocket receive, {of}, {part}"), milliseconds(&self.delays, quantile))
+        };
+        let [what, shares] = self.notes;
+        [figure("p50", 0.5).note(what), figure("p99", 0.99).note(shares), figure("longest", 1.0)]
+    }
 }
 
 fn milliseconds(delays: &Histogram<u64>, quantile: f64) -> Quantity {

@@ -10,7 +10,7 @@ use crate::bare;
 use crate::failure::{Failure, While};
 use crate::figure::{Bound, Figure};
 use crate::fleet::tally::microseconds;
-use crate::http::Sender;
+use crate::http::{Sender, Target};
 use crate::quantity::Quantity;
 use crate::usage::Meter;
 use crate::world::{Bench, Storage, TEXT_BYTES, World};
@@ -31,7 +31,7 @@ pub(super) async fn run(bench: &mut Bench) -> Result<Vec<Figure>, Failure> {
         let channels = world.user.api.create_public_channels(CHANNELS).await;
         all_send(&mut world, &channels, WARM_UP).await?;
         let process = world.system.message_server(0).process_id();
-        let meter = Meter::start(&bench.cores, process)?;
+        let meter = Meter::start(&bench.cores, &[process])?;
         let answers = all_send(&mut world, &channels, bench.scale.measurement).await?;
         let usage = meter.end()?;
         let bare = bare::inserts_per_second(&world, bench.scale.round).await?;
@@ -60,11 +60,11 @@ pub(super) async fn run(bench: &mut Bench) -> Result<Vec<Figure>, Failure> {
 
 /// Everybody sends for so long. How long each answer took, in microseconds.
 async fn all_send(world: &mut World, channels: &[ChannelId], duration: Duration) -> Result<Histogram<u64>, Failure> {
-    let senders = Sender::several(SENDERS, world.message_server()?, &world.user.token, channels).await?;
+    let senders = Sender::several(SENDERS, world.message_server()?).await?;
     let until = Instant::now() + duration;
     let mut sending = JoinSet::new();
-    for sender in senders {
-        sending.spawn(send(sender, until));
+    for (sender, channel) in senders.into_iter().zip(channels.iter().cycle()) {
+        sending.spawn(send(sender, Target::channel(&world.user.token, *channel), until));
     }
     let mut all = microseconds()?;
     while let Some(one) = sending.join_next().await {
@@ -73,14 +73,14 @@ async fn all_send(world: &mut World, channels: &[ChannelId], duration: Duration)
     Ok(all)
 }
 
-async fn send(mut sender: Sender, until: Instant) -> Result<Histogram<u64>, Failure> {
+async fn send(mut sender: Sender, target: Target, until: Instant) -> Result<Histogram<u64>, Failure> {
     let (text, mut answers) = ("x".repeat(TEXT_BYTES), microseconds()?);
     loop {
         let began = Instant::now();
         if began >= until {
             return Ok(answers);
         }
-        sender.send(&text).await?;
+        sender.send(&target, &text).await?;
         answers.saturating_record(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX));
     }
 }
