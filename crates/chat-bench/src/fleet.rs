@@ -26,7 +26,7 @@ use protocol::{Meaning, Protocol};
 pub(crate) use seat::Seat;
 use tally::Tally;
 
-/// How many connect at the same time.
+/// How many connect at the same time, where nothing else is said.
 const AT_ONCE: usize = 32;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 /// A burst is read in one go.
@@ -51,10 +51,27 @@ impl Fleet {
         Ok(fleet)
     }
 
+    /// Connects all of them at the same time.
+    pub(crate) async fn storm(seats: Vec<Seat>, tally: Tally) -> Result<Self, Failure> {
+        let mut fleet = Self { tally: Arc::new(tally), size: 0, tasks: JoinSet::new() };
+        let all = seats.len();
+        fleet.enter(seats, all).await?;
+        Ok(fleet)
+    }
+
     /// Connects more.
     pub(crate) async fn grow(&mut self, seats: Vec<Seat>) -> Result<(), Failure> {
+        self.enter(seats, AT_ONCE).await
+    }
+
+    /// Closes all connections.
+    pub(crate) async fn leave(mut self) {
+        self.tasks.shutdown().await;
+    }
+
+    async fn enter(&mut self, seats: Vec<Seat>, at_once: usize) -> Result<(), Failure> {
         let connecting = stream::iter(seats).map(|seat| Connection::enter(seat, Arc::clone(&self.tally)));
-        let mut entered = pin!(connecting.buffer_unordered(AT_ONCE));
+        let mut entered = pin!(connecting.buffer_unordered(at_once));
         while let Some(connection) = entered.try_next().await? {
             self.tasks.spawn(connection.listen());
             self.size += 1;

@@ -34,6 +34,11 @@ impl Target {
         let (path, token) = ("/api/v1/messages".to_owned(), Some(token.to_owned()));
         Self { path, token, around: (before, r#""}}"#.to_owned()) }
     }
+
+    /// Where channels are made; what is sent is a whole body.
+    pub(crate) fn channels(token: &str) -> Self {
+        Self { path: "/api/v1/channels".to_owned(), token: Some(token.to_owned()), around: Default::default() }
+    }
 }
 
 /// Who sends to one server.

@@ -4,7 +4,9 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "progress and the report are printed")]
 
 mod bare;
+mod baseline;
 mod cores;
+mod counter;
 mod daemon;
 mod failure;
 mod figure;
@@ -13,6 +15,7 @@ mod http;
 mod load;
 mod machine;
 mod peers;
+mod plot;
 mod process;
 mod quantity;
 mod raw;
@@ -28,7 +31,9 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand, ValueEnum};
+use tokio::signal::unix::{SignalKind, signal};
 
+use crate::baseline::Baseline;
 use crate::cores::Cores;
 use crate::failure::Failure;
 use crate::machine::Machine;
@@ -51,6 +56,15 @@ struct Arguments {
     peer: Vec<peers::Kind>,
     #[command(flatten)]
     programs: Programs,
+    /// What the servers were built from, for the report.
+    #[arg(long, hide = true, env = "CHAT_BENCH_COMMIT")]
+    commit: Option<String>,
+    /// Fails when a ratio is more than twice as bad as in this file.
+    #[arg(long, value_name = "FILE")]
+    against: Option<PathBuf>,
+    /// Writes the ratios that were measured into this file, to compare others with.
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
     /// Fewer connections and seconds: under three minutes, and less exact.
     #[arg(long)]
     quick: bool,
@@ -114,7 +128,8 @@ fn measure(arguments: &Arguments) -> Result<bool, Failure> {
         scale,
         peers: arguments.peer.clone(),
         programs: arguments.programs.clone(),
-        versions: BTreeMap::new(),
+        folder: arguments.report.clone(),
+        versions: BTreeMap::from([("chat".to_owned(), version(arguments.commit.as_deref()))]),
     };
     let scenarios = if arguments.scenario.is_empty() { Scenario::value_variants() } else { &arguments.scenario };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -124,7 +139,7 @@ fn measure(arguments: &Arguments) -> Result<bool, Failure> {
     for scenario in scenarios {
         eprintln!("=== {}", scenario.name());
         let began = Instant::now();
-        let figures = runtime.block_on(scenario.run(&mut bench))?;
+        let figures = runtime.block_on(unless_interrupted(scenario.run(&mut bench)))?;
         figures.iter().for_each(|figure| eprintln!("  {figure}"));
         report.add(scenario.name(), began.elapsed(), figures)?;
     }
@@ -137,5 +152,30 @@ fn measure(arguments: &Arguments) -> Result<bool, Failure> {
         eprintln!("missed: {}", missed.join(", "));
         return Ok(false);
     }
-    Ok(true)
+    let ratios = Baseline::of(report.figures());
+    if let Some(file) = &arguments.record {
+        ratios.write(file)?;
+        println!("recorded in {}", file.display());
+    }
+    let regressions = match &arguments.against {
+        Some(file) => Baseline::read(file)?.regressions(report.figures()),
+        None => Vec::new(),
+    };
+    regressions.iter().for_each(|regression| eprintln!("regressed: {regression}"));
+    Ok(regressions.is_empty())
+}
+
+/// Ends a scenario and all that it started when the process is asked to end.
+async fn unless_interrupted<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let mut terminated = signal(SignalKind::terminate())?;
+    tokio::select! {
+        done = work => done,
+        _ = terminated.recv() => Err(Failure::new("interrupted")),
+        interrupted = tokio::signal::ctrl_c() => interrupted.map_or_else(|error| Err(error.into()), |()| Err(Failure::new("interrupted"))),
+    }
+}
+
+fn version(commit: Option<&str>) -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    commit.map_or_else(|| version.to_owned(), |commit| format!("{version} ({commit})"))
 }

@@ -61,9 +61,13 @@ impl Report {
 
     /// The names of the targets that are missed by a ratio.
     pub(crate) fn missed_ratios(&self) -> Vec<&'static str> {
-        let lines = self.scenarios.iter().flat_map(|section| &section.figures);
-        let missed = lines.filter(|line| line.figure.is_missed_ratio());
-        missed.filter_map(|line| line.figure.target.map(|target| target.name)).collect()
+        let missed = self.figures().filter(|(_, figure)| figure.is_missed_ratio());
+        missed.filter_map(|(_, figure)| figure.target.map(|target| target.name)).collect()
+    }
+
+    /// Each with the name of its scenario.
+    pub(crate) fn figures(&self) -> impl Iterator<Item = (&'static str, &Figure)> {
+        self.scenarios.iter().flat_map(|section| section.figures.iter().map(|line| (section.scenario, &line.figure)))
     }
 
     /// Writes `report.json` and `report.md`.
@@ -92,9 +96,7 @@ impl Report {
                 text += &format!("| {} |\n", cells.join(" | "));
             }
         }
-        let figures: Vec<_> =
-            self.scenarios.iter().flat_map(|section| &section.figures).map(|line| &line.figure).collect();
-        text += &comparison::table(&figures);
+        text += &comparison::table(&self.figures().map(|(_, figure)| figure).collect::<Vec<_>>());
         text.push('\n');
         for (index, note) in notes.iter().enumerate() {
             let _infallible = writeln!(text, "{}. {note}", index + 1);

@@ -2,8 +2,12 @@
 
 mod fanout;
 mod idle;
+mod interest;
 mod latency;
+mod scaling;
 mod sends;
+mod start;
+mod storm;
 
 use clap::ValueEnum;
 
@@ -22,6 +26,14 @@ pub(crate) enum Scenario {
     Latency,
     /// Durable messages per second.
     Sends,
+    /// What an instance hears of rooms that it does not serve, and how fast it opens very many.
+    Interest,
+    /// Processor time per delivery from few rooms to many, and from small ones to large ones.
+    Scaling,
+    /// Everybody comes back at once after an instance died.
+    Storm,
+    /// From the start of a process to its readiness.
+    Start,
 }
 
 impl Scenario {
@@ -31,6 +43,10 @@ impl Scenario {
             Self::Idle => "idle",
             Self::Latency => "latency",
             Self::Sends => "sends",
+            Self::Interest => "interest",
+            Self::Scaling => "scaling",
+            Self::Storm => "storm",
+            Self::Start => "start",
         }
     }
 
@@ -40,6 +56,10 @@ impl Scenario {
             Self::Idle => idle::run(bench).await,
             Self::Latency => latency::run(bench).await,
             Self::Sends => sends::run(bench).await,
+            Self::Interest => interest::run(bench).await,
+            Self::Scaling => scaling::run(bench).await,
+            Self::Storm => storm::run(bench).await,
+            Self::Start => start::run(bench).await,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use chat_domain::ChannelId;
+use serde_json::{Value, json};
 
 use super::protocol::Protocol;
 
@@ -24,6 +25,24 @@ impl Seat {
     pub(crate) fn in_room(address: SocketAddr, token: &str, room: ChannelId) -> Self {
         let upgrade = Some(handshake(address, &format!("/ws/chat?roomId={room}"), Some(token)));
         Self { address, upgrade, protocol: Protocol::Chat, request: None, awaited: 1 }
+    }
+
+    /// A session in one room that knows its messages up to `after`.
+    pub(crate) fn resuming(address: SocketAddr, token: &str, room: ChannelId, after: u64) -> Self {
+        let channels = json!([{ "channelId": room, "afterSeq": after }]);
+        Self::subscribing(address, token, &channels, 1)
+    }
+
+    /// A session in many rooms, from now on.
+    pub(crate) fn in_rooms(address: SocketAddr, token: &str, rooms: &[ChannelId]) -> Self {
+        let channels = rooms.iter().map(|room| json!({ "channelId": room })).collect();
+        Self::subscribing(address, token, &channels, rooms.len())
+    }
+
+    fn subscribing(address: SocketAddr, token: &str, channels: &Value, awaited: usize) -> Self {
+        let upgrade = Some(handshake(address, "/ws/chat", Some(token)));
+        let request = Some(format!(r#"{{"type":"SUBSCRIBE","id":1,"channels":{channels}}}"#));
+        Self { address, upgrade, protocol: Protocol::Chat, request, awaited }
     }
 
     /// A connection of Socket.IO in one room.

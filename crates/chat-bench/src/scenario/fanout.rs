@@ -15,7 +15,7 @@ use crate::peers::Peer;
 use crate::quantity::{Quantity, median};
 use crate::raw::RawServer;
 use crate::usage::{Meter, Usage};
-use crate::world::{Bench, Storage, TEXT_BYTES, World};
+use crate::world::{Bench, Setup, TEXT_BYTES, World};
 
 /// Messages at once where there is more than one.
 const BURST: usize = 32;
@@ -48,7 +48,7 @@ pub(super) async fn run(bench: &mut Bench) -> Result<Vec<Figure>, Failure> {
     bench.cores.spare_the_measured()?;
     let core = bench.cores.measured();
     let connections = bench.scale.connections;
-    let mut world = World::start(bench, Storage::Sqlite, Some(core)).await?;
+    let mut world = World::start(bench, Setup::measured(core)).await?;
     let mut system = Subject::system(&mut world, connections).await?;
     // Warms up, and tells how long an event is.
     system.round(BURST).await?;
@@ -112,7 +112,7 @@ enum Source {
 impl Subject {
     async fn system(world: &mut World, connections: usize) -> Result<Self, Failure> {
         let room = world.user.api.create_channel("PUBLIC", "fanout", &[]).await;
-        let instance = world.instance()?;
+        let instance = world.instance(0)?;
         let seats = (0..connections).map(|number| Seat::in_room(instance, &world.token(number), room)).collect();
         let fleet = Fleet::join(seats, Tally::default()).await?;
         let source = Source::Http {

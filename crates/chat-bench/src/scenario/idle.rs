@@ -12,7 +12,7 @@ use crate::fleet::{Fleet, Seat};
 use crate::peers::Peer;
 use crate::process::resident_bytes;
 use crate::quantity::Quantity;
-use crate::world::{Bench, Storage, World};
+use crate::world::{Bench, Setup, World};
 
 const WHAT: &str = "resident memory of a connection";
 /// Sessions in each room.
@@ -27,8 +27,8 @@ const SETTLE_TIMEOUT: Duration = Duration::from_secs(60);
 pub(super) async fn run(bench: &mut Bench) -> Result<Vec<Figure>, Failure> {
     bench.cores.spare_the_measured()?;
     let (core, connections) = (bench.cores.measured(), bench.scale.idle_connections);
-    let mut world = World::start(bench, Storage::Sqlite, Some(core)).await?;
-    let rooms = world.user.api.create_public_channels(connections.div_ceil(PER_ROOM)).await;
+    let mut world = World::start(bench, Setup::measured(core)).await?;
+    let rooms = world.create_rooms(connections.div_ceil(PER_ROOM)).await?;
     let seats = seats(&mut world, &rooms, connections)?;
     let process = world.instance_id();
     let growth = Growth::of(seats, &[process], async |sessions| Ok(registered(&mut world).await? == sessions)).await?;
@@ -85,7 +85,7 @@ impl Growth {
 
 /// In neighbouring seats are users of different rooms.
 fn seats(world: &mut World, rooms: &[ChannelId], connections: usize) -> Result<Vec<Seat>, Failure> {
-    let instance = world.instance()?;
+    let instance = world.instance(0)?;
     let rooms = rooms.iter().cycle().take(connections).enumerate();
     Ok(rooms.map(|(number, room)| Seat::in_room(instance, &world.token(number), *room)).collect())
 }

@@ -11,9 +11,10 @@ use crate::fleet::{Fleet, Seat};
 use crate::http::{Sender, Target};
 use crate::load::Load;
 use crate::peers::{Kind, Peer};
+use crate::plot::{Curve, Plot};
 use crate::quantity::Quantity;
 use crate::usage::Meter;
-use crate::world::{Bench, Storage, TEXT_BYTES, World};
+use crate::world::{Bench, Setup, Storage, TEXT_BYTES, World};
 
 /// Messages.
 const PER_SECOND: u32 = 200;
@@ -26,10 +27,10 @@ const P99: Quantity = Quantity::Milliseconds(20.0);
 
 pub(super) async fn run(bench: &mut Bench) -> Result<Vec<Figure>, Failure> {
     bench.cores.share_all()?;
-    let (mut figures, mut payload) = (Vec::new(), 0);
+    let (mut figures, mut payload, mut curves) = (Vec::new(), 0, Vec::new());
     for storage in Storage::BOTH {
         eprintln!("  {}, {:?}", storage.name(), bench.scale.measurement);
-        let mut world = World::start(bench, storage, None).await?;
+        let mut world = World::start(bench, Setup::on(storage)).await?;
         let mut load = of_system(&mut world, bench).await?;
         let process = world.instance_id();
         let measured = Measured::of(&mut load, &[process], bench).await?;
@@ -43,19 +44,52 @@ pub(super) async fn run(bench: &mut Bench) -> Result<Vec<Figure>, Failure> {
             Storage::Sqlite => [median, p99, longest],
         });
         payload = load.fleet.tally.payload();
+        let mut points = Vec::new();
+        for rate in bench.scale.rates {
+            let delays = sweep(&mut load, *rate, bench.scale.round).await?;
+            let [p50, p99] = [0.5, 0.99].map(|quantile| milliseconds(&delays, quantile));
+            eprintln!("  {rate}/s: p50 {p50}, p99 {p99}");
+            points.push((f64::from(*rate), p50.value(), p99.value()));
+        }
+        curves.extend(curve(storage.name(), &points));
     }
+    plot(curves).write(&bench.folder.join("latency.svg"))?;
     for kind in bench.peers.clone() {
         figures.extend(of_peer(kind, bench, payload).await?);
     }
     Ok(figures)
 }
 
+/// What came at one of the rates.
+async fn sweep(load: &mut Load, rate: u32, duration: Duration) -> Result<Histogram<u64>, Failure> {
+    load.fleet.tally.take_delays();
+    load.steady(f64::from(rate), duration).await?;
+    taken(load)
+}
+
+fn curve(of: &str, points: &[(f64, f64, f64)]) -> [Curve; 2] {
+    let curve = |part: &str, points: Vec<_>| Curve { name: format!("{of}, {part}"), points };
+    [
+        curve("p50", points.iter().map(|(rate, p50, _)| (*rate, *p50)).collect()),
+        curve("p99", points.iter().map(|(rate, _, p99)| (*rate, *p99)).collect()),
+    ]
+}
+
+fn plot(curves: Vec<Curve>) -> Plot {
+    Plot { title: "HTTP send to WebSocket receive", x: "messages per second", y: "ms", curves }
+}
+
+fn taken(load: &Load) -> Result<Histogram<u64>, Failure> {
+    let delays = load.fleet.tally.take_delays().filter(|delays| !delays.is_empty());
+    delays.ok_or_else(|| Failure::new("no delay was measured"))
+}
+
 /// Lines of the comparison.
 const COMPARED: [&str; 2] = ["send to receive, p50", "send to receive, p99"];
 
 async fn of_system(world: &mut World, bench: &Bench) -> Result<Load, Failure> {
-    let rooms = world.user.api.create_public_channels(ROOMS).await;
-    let (instance, readers) = (world.instance()?, readers(bench));
+    let rooms = world.create_rooms(ROOMS).await?;
+    let (instance, readers) = (world.instance(0)?, readers(bench));
     let places = rooms.iter().cycle().take(readers * ROOMS).enumerate();
     let seats = places.map(|(number, room)| Seat::in_room(instance, &world.token(number), *room)).collect();
     let origin = Instant::now();
@@ -108,8 +142,7 @@ impl Measured {
         let meter = Meter::start(&bench.cores, processes)?;
         let sent = load.steady(rate, bench.scale.measurement).await?;
         let usage = meter.end()?;
-        let delays = load.fleet.tally.take_delays().filter(|delays| !delays.is_empty());
-        let delays = delays.ok_or_else(|| Failure::new("no delay was measured"))?;
+        let delays = taken(load)?;
         let what = format!(
             "{sent} messages at {PER_SECOND}/s on a fixed timetable, {ROOMS} rooms, {} sessions, {} deliveries",
             load.fleet.size(),

@@ -13,7 +13,7 @@ use crate::fleet::tally::microseconds;
 use crate::http::{Sender, Target};
 use crate::quantity::Quantity;
 use crate::usage::Meter;
-use crate::world::{Bench, Storage, TEXT_BYTES, World};
+use crate::world::{Bench, Setup, Storage, TEXT_BYTES, World};
 
 /// Times the bare inserts.
 const LEAST: Quantity = Quantity::Ratio(0.5);
@@ -27,8 +27,8 @@ pub(super) async fn run(bench: &mut Bench) -> Result<Vec<Figure>, Failure> {
     let mut figures = Vec::new();
     for (storage, least) in Storage::BOTH.into_iter().zip([20_000.0, 15_000.0]) {
         eprintln!("  {}, {:?}", storage.name(), bench.scale.measurement);
-        let mut world = World::start(bench, storage, None).await?;
-        let channels = world.user.api.create_public_channels(CHANNELS).await;
+        let mut world = World::start(bench, Setup::on(storage)).await?;
+        let channels = world.create_rooms(CHANNELS).await?;
         all_send(&mut world, &channels, WARM_UP).await?;
         let process = world.system.message_server(0).process_id();
         let meter = Meter::start(&bench.cores, &[process])?;

@@ -1,0 +1,124 @@
+//! P7: processor time per delivery, from few rooms to many and from small ones to large ones, at the same rate of
+//! deliveries.
+
+use std::time::Instant;
+
+use crate::failure::Failure;
+use crate::figure::{Bound, Figure};
+use crate::fleet::tally::Tally;
+use crate::fleet::{Fleet, Seat};
+use crate::http::{Sender, Target};
+use crate::load::Load;
+use crate::plot::{Curve, Plot};
+use crate::quantity::Quantity;
+use crate::usage::Meter;
+use crate::world::{Bench, Setup, TEXT_BYTES, World};
+
+/// Deliveries. Where each room has one session, it is as many messages.
+const PER_SECOND: f64 = 3_000.0;
+const SENDERS: usize = 64;
+/// Numbers of rooms with a session each, of which the last is as many as there are sessions.
+const ROOMS: [usize; 3] = [10, 100, 1_000];
+/// Sessions in each room, of which the last is all of them.
+const SESSIONS: [usize; 4] = [1, 10, 100, 1_000];
+const MOST: Quantity = Quantity::Ratio(1.3);
+
+pub(super) async fn run(bench: &mut Bench) -> Result<Vec<Figure>, Failure> {
+    bench.cores.spare_the_measured()?;
+    let all = bench.scale.idle_connections;
+    let (mut by_rooms, mut by_sessions) = (Vec::new(), Vec::new());
+    for rooms in ROOMS.into_iter().filter(|rooms| *rooms < all) {
+        by_rooms.push((rooms, cost(bench, rooms, 1).await?));
+    }
+    for sessions in SESSIONS.into_iter().filter(|sessions| *sessions < all).chain([all]) {
+        by_sessions.push((sessions, cost(bench, all / sessions, sessions).await?));
+    }
+    by_rooms.extend(by_sessions.first().map(|(_, cost)| (all, *cost)));
+    plot(&by_rooms, &by_sessions).write(&bench.folder.join("scaling.svg"))?;
+
+    let mut figures = vec![
+        flat("from few rooms to many, one session in each", &by_rooms)?.note(
+            "dearest to cheapest; idle time of the same sessions is taken off; the curves are in scaling.svg",
+        ),
+        flat("from small rooms to large ones", &by_sessions)?.note(
+            "with one session in a room each delivery bears the whole cost of its event: hearing, parsing and ordering it",
+        ),
+    ];
+    let each = |what: &str, (count, cost): &(usize, f64)| {
+        Figure::new(format!("processor time per delivery, {count} {what}"), Quantity::Microseconds(*cost))
+    };
+    figures.extend(by_rooms.iter().map(|point| each("rooms of one session", point)));
+    figures.extend(by_sessions.iter().skip(1).map(|point| each("sessions in a room", point)));
+    Ok(figures)
+}
+
+/// Of a delivery, in microseconds.
+async fn cost(bench: &mut Bench, rooms: usize, sessions: usize) -> Result<f64, Failure> {
+    let core = bench.cores.measured();
+    let mut world = World::start(bench, Setup::measured(core)).await?;
+    let channels = world.create_rooms(rooms).await?;
+    let instance = world.instance(0)?;
+    let places = channels.iter().cycle().take(rooms * sessions).enumerate();
+    let seats = places.map(|(number, room)| Seat::in_room(instance, &world.token(number), *room)).collect();
+    let mut load = Load {
+        fleet: Fleet::join(seats, Tally::default()).await?,
+        senders: Sender::several(SENDERS, world.message_server()?).await?,
+        targets: channels.iter().map(|room| Target::channel(&world.user.token, *room)).collect(),
+        readers: sessions,
+        origin: Instant::now(),
+        text: TEXT_BYTES,
+    };
+    let rate = PER_SECOND / sessions as f64;
+    load.steady(rate, bench.scale.round / 2).await?;
+
+    let processes = [world.instance_id()];
+    let meter = Meter::start(&bench.cores, &processes)?;
+    tokio::time::sleep(bench.scale.round).await;
+    let idle = meter.end()?;
+    let meter = Meter::start(&bench.cores, &processes)?;
+    let sent = load.steady(rate, bench.scale.round * 2).await?;
+    let busy = meter.end()?;
+    let deliveries = (sent * sessions) as f64;
+    let used = busy.cpu.as_secs_f64() - idle.measured() * busy.wall.as_secs_f64();
+    let cost = used * 1e6 / deliveries;
+    eprintln!(
+        "  {rooms} rooms × {sessions} sessions: {cost:.2} µs a delivery, {:.3} of the core when idle",
+        idle.measured()
+    );
+    Ok(cost)
+}
+
+fn flat(what: &str, points: &[(usize, f64)]) -> Result<Figure, Failure> {
+    let costs = || points.iter().map(|(_, cost)| *cost);
+    let (least, most) = (costs().fold(f64::MAX, f64::min), costs().fold(0.0, f64::max));
+    if least <= 0.0 {
+        return Err(Failure::new("so little processor time was used that nothing can be told"));
+    }
+    let what = format!("processor time per delivery, {what}");
+    Ok(Figure::new(what, Quantity::Ratio(most / least)).target("P7", Bound::AtMost(MOST)))
+}
+
+fn plot(by_rooms: &[(usize, f64)], by_sessions: &[(usize, f64)]) -> Plot {
+    let curve = |name: &str, points: &[(usize, f64)]| Curve {
+        name: name.to_owned(),
+        points: points.iter().map(|(count, cost)| (*count as f64, *cost)).collect(),
+    };
+    Plot {
+        title: "Processor time per delivery, at the same rate of deliveries",
+        x: "rooms, or sessions in a room",
+        y: "µs",
+        curves: vec![curve("rooms of one session", by_rooms), curve("sessions in a room", by_sessions)],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flatness_is_the_dearest_to_the_cheapest() {
+        let figure = flat("", &[(1, 6.0), (10, 5.0), (100, 7.5)]).unwrap();
+        assert_eq!(figure.measured, Quantity::Ratio(1.5));
+        assert!(flat("", &[(1, 0.0)]).is_err());
+    }
+}
