@@ -46,7 +46,10 @@ impl Plot {
                 .x_label_area_size(48)
                 .y_label_area_size(72)
                 .build_cartesian_2d((x.0..x.1).log_scale(), (y.0..y.1).log_scale())?;
-            chart.configure_mesh().x_desc(self.x).y_desc(self.y).draw()?;
+            let label = |value: &f64| value.to_string();
+            let mut mesh = chart.configure_mesh();
+            mesh.light_line_style(TRANSPARENT).x_label_formatter(&label).y_label_formatter(&label);
+            mesh.x_desc(self.x).y_desc(self.y).draw()?;
             for (number, curve) in self.curves.iter().enumerate() {
                 let style = Palette99::pick(number).stroke_width(2);
                 let line = LineSeries::new(curve.points.iter().copied(), style).point_size(3);
@@ -55,20 +58,26 @@ impl Plot {
                     .label(&curve.name)
                     .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], style));
             }
-            chart.configure_series_labels().background_style(WHITE).border_style(BLACK).draw()?;
+            chart
+                .configure_series_labels()
+                .position(SeriesLabelPosition::UpperLeft)
+                .background_style(WHITE)
+                .border_style(BLACK)
+                .draw()?;
             area.present()?;
         }
         Ok(svg)
     }
 }
 
-/// From the least to the most, with some room around.
+/// From the least to the most, in whole powers of ten.
 fn range(values: impl Iterator<Item = f64>) -> Result<(f64, f64), Failure> {
     let (least, most) = values.fold((f64::MAX, 0.0_f64), |(least, most), value| (least.min(value), most.max(value)));
-    if least <= 0.0 || least > most {
+    if least <= 0.0 || least > most || !most.is_finite() {
         return Err(Failure::new("there is nothing to plot, or it is not positive"));
     }
-    Ok((least * 0.8, most * 1.25))
+    let (from, to) = (10_f64.powf(least.log10().floor()), 10_f64.powf(most.log10().ceil()));
+    Ok((from, to.max(from * 10.0)))
 }
 
 #[cfg(test)]
@@ -86,6 +95,13 @@ mod tests {
         for text in ["<svg", "<polyline", "a title", "messages per second", "p50"] {
             assert!(svg.contains(text), "no {text} in {svg}");
         }
+    }
+
+    #[test]
+    fn axes_are_whole_powers_of_ten() {
+        assert_eq!(range([22.3, 58.9].into_iter()).unwrap(), (10.0, 100.0));
+        assert_eq!(range([1.0, 10_000.0].into_iter()).unwrap(), (1.0, 10_000.0));
+        assert_eq!(range([10.0].into_iter()).unwrap(), (10.0, 100.0), "never nothing");
     }
 
     #[test]
