@@ -21,8 +21,8 @@ macro_rules! id {
             /// A new id whose leading bits are the given time.
             pub fn new(at: Timestamp) -> Self {
                 let millis = at.as_millis().max(0).unsigned_abs();
-                let subsec_nanos = u32::try_from(millis % 1_000).unwrap_or(0) * 1_000_000;
-                Self(Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, millis / 1_000, subsec_nanos)))
+                // Random bytes of this thread: several ids a request are no reason for as many system calls.
+                Self(uuid::Builder::from_unix_timestamp_millis(millis, &rand::random()).into_uuid())
             }
 
             /// The id as a plain UUID, for storage.

@@ -23,12 +23,16 @@ use common_server::{
     config::{self, Task},
     raise_file_limit, write_address_file,
 };
+use mimalloc::MiMalloc;
 use prometheus_client::registry::Registry;
 use tokio::{
     net::TcpListener,
     time::{sleep, timeout},
 };
 use uuid::Uuid;
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// How long the start waits for Redis, so that what is sent first is published too. Then it goes on without.
 const REDIS_PATIENCE: Duration = Duration::from_secs(2);
