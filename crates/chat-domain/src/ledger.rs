@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use crate::{
     Actor, Channel, ChannelDetails, ChannelId, ClientMessageId, EventId, Member, MemberRole, Message, MessageContent,
-    MessageId, MessageStatus, Refusal, Timestamp, User, UserId,
+    MessageId, MessageStatus, Refusal, Timestamp, UserId, UserStatus,
 };
 
 /// One wish to change a channel, with everything that must not be made up inside the transaction.
@@ -169,10 +169,8 @@ pub enum Change {
 pub struct Needs {
     /// Channels, to be locked.
     pub channels: BTreeSet<ChannelId>,
-    /// Memberships.
+    /// Memberships, and so the users: each of these channels and of these users is in one at least.
     pub members: BTreeSet<(ChannelId, UserId)>,
-    /// Users.
-    pub users: BTreeSet<UserId>,
     /// Messages by their senders' own ids.
     pub client_message_ids: BTreeSet<(UserId, ClientMessageId)>,
     /// Messages that are answered.
@@ -194,23 +192,17 @@ impl Needs {
         self.channels.insert(channel_id);
         match action {
             Action::Send(message) => {
-                self.add_user(channel_id, message.sender_id);
+                self.members.insert((channel_id, message.sender_id));
                 self.client_message_ids.extend(message.client_message_id.clone().map(|id| (message.sender_id, id)));
                 self.reply_targets.extend(message.reply_to);
             }
             Action::AddMember { actor, user_id, .. } | Action::RemoveMember { actor, user_id, .. } => {
-                self.add_user(channel_id, actor.user_id);
-                self.add_user(channel_id, *user_id);
+                self.members.extend([(channel_id, actor.user_id), (channel_id, *user_id)]);
             }
             Action::ChangeDetails { actor, .. } | Action::Close { actor, .. } => {
-                self.add_user(channel_id, actor.user_id)
+                self.members.insert((channel_id, actor.user_id));
             }
         }
-    }
-
-    fn add_user(&mut self, channel_id: ChannelId, user_id: UserId) {
-        self.users.insert(user_id);
-        self.members.insert((channel_id, user_id));
     }
 }
 
@@ -219,7 +211,7 @@ impl Needs {
 pub struct Ledger {
     channels: HashMap<ChannelId, Channel>,
     members: HashMap<(ChannelId, UserId), Member>,
-    users: HashMap<UserId, User>,
+    users: HashMap<UserId, UserStatus>,
     sent: HashMap<(UserId, ClientMessageId), Message>,
     reply_targets: HashMap<MessageId, ChannelId>,
     changed_channels: BTreeSet<ChannelId>,
@@ -231,7 +223,7 @@ impl Ledger {
     pub fn new(
         channels: impl IntoIterator<Item = Channel>,
         members: impl IntoIterator<Item = Member>,
-        users: impl IntoIterator<Item = User>,
+        users: impl IntoIterator<Item = (UserId, UserStatus)>,
         sent: impl IntoIterator<Item = Message>,
         reply_targets: impl IntoIterator<Item = (MessageId, ChannelId)>,
     ) -> Self {
@@ -240,7 +232,7 @@ impl Ledger {
         Self {
             channels: channels.into_iter().map(|channel| (channel.id, channel)).collect(),
             members: members.into_iter().map(|member| ((member.channel_id, member.user_id), member)).collect(),
-            users: users.into_iter().map(|user| (user.id, user)).collect(),
+            users: users.into_iter().collect(),
             sent: sent.into_iter().filter_map(sent_key).collect(),
             reply_targets: reply_targets.into_iter().collect(),
             changed_channels: BTreeSet::new(),
@@ -332,8 +324,8 @@ impl Ledger {
         if let Some(member) = self.members.get(&(channel_id, user_id)) {
             return Ok((Subject::Member(member.clone()), None));
         }
-        let user = self.users.get(&user_id).ok_or(Refusal::UserNotFound(user_id))?;
-        if !user.status.may_write() {
+        let status = self.users.get(&user_id).ok_or(Refusal::UserNotFound(user_id))?;
+        if !status.may_write() {
             return Err(Refusal::TargetNotActive(user_id));
         }
 
@@ -437,9 +429,9 @@ impl Ledger {
     }
 
     fn may_write(&self, user_id: UserId) -> Result<(), Refusal> {
-        let user = self.users.get(&user_id).ok_or(Refusal::UserNotFound(user_id))?;
-        if !user.status.may_write() {
-            return Err(Refusal::UserNotActive(user.status));
+        let status = *self.users.get(&user_id).ok_or(Refusal::UserNotFound(user_id))?;
+        if !status.may_write() {
+            return Err(Refusal::UserNotActive(status));
         }
         Ok(())
     }

@@ -51,11 +51,11 @@ pub(crate) struct NewEvent {
 
 impl Batch {
     /// Applies the commands in their order. A refused one leaves no trace.
-    pub(crate) fn apply(mut ledger: Ledger, commands: Vec<Command>) -> Result<Self, sqlx::Error> {
+    pub(crate) fn apply(mut ledger: Ledger, commands: &[Command]) -> Result<Self, sqlx::Error> {
         let mut changes = Changes::default();
         let mut answers = Vec::with_capacity(commands.len());
         for command in commands {
-            let answer = match ledger.apply(command) {
+            let answer = match ledger.apply(command.clone()) {
                 Ok(applied) => Ok(changes.add(applied)?),
                 Err(refusal) => Err(refusal),
             };

@@ -2,8 +2,10 @@
 
 mod append;
 mod channels;
+mod lane;
 mod messages;
 mod users;
+mod write;
 
 use std::str::FromStr;
 
@@ -25,6 +27,7 @@ use sqlx::{
 };
 use uuid::Uuid;
 
+use self::lane::Lane;
 use crate::{
     bounded::{Bounds, timed_out, with_retries},
     config::{DatabaseConfig, OpenError, masked},
@@ -58,7 +61,7 @@ const KEEPALIVE: [(&str, &str); 4] = [
 pub(crate) struct PostgresStorage {
     primary: PgPool,
     /// For sending: however many read, a batch finds a connection.
-    appends: PgPool,
+    appends: Lane,
     /// For what may lag: older history, lists and members. The primary itself where there is no replica.
     lagging: PgPool,
     bounds: Bounds,
@@ -87,7 +90,7 @@ impl PostgresStorage {
         let look = move || pools.iter().map(|(name, pool)| PoolState::of(name, pool)).collect();
         registry.register_collector(Box::new(Pools(look)));
         let bounds = Bounds { limit: config.call_timeout(), metrics: Metrics::register(registry) };
-        Ok(Self { primary, appends, lagging, bounds })
+        Ok(Self { primary, appends: Lane::new(appends), lagging, bounds })
     }
 }
 
@@ -131,10 +134,12 @@ fn unreachable(url: &SecretString, source: sqlx::Error) -> OpenError {
     OpenError::Unreachable { store: masked(url), source }
 }
 
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+
 /// Begins a transaction in which each statement sees what was committed before it, whatever the server's default is: what
 /// is read after a lock was granted must include what its last holder wrote.
 async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
-    pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await
+    pool.begin_with(BEGIN).await
 }
 
 #[async_trait]
@@ -152,7 +157,7 @@ impl Storage for PostgresStorage {
 #[async_trait]
 impl ChannelLog for PostgresStorage {
     async fn append(&self, commands: Vec<Command>) -> Result<Vec<Result<Appended, Refusal>>, StorageError> {
-        let append = with_retries(|| append::append(&self.appends, commands.clone()));
+        let append = with_retries(|| append::append(&self.appends, &commands));
         self.bounds.run("append", append).await
     }
 

@@ -1,12 +1,15 @@
 //! What the rows mean. Both adapters select columns by these names; a value that makes no sense is an error, not a panic.
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 use chat_domain::{
     Channel, ChannelDetails, ChannelId, ClientMessageId, Member, Message, MessageContent, Timestamp, User, UserId,
+    UserStatus,
     named::UnknownName,
     ports::{Access, ChannelCursor, ChannelSummary, ChannelView, Head, LoggedEvent, MemberView, Standing},
 };
-use sqlx::FromRow;
+use sqlx::{FromRow, Row};
 use uuid::Uuid;
 
 use crate::error::corrupt;
@@ -112,6 +115,64 @@ impl MemberRow {
             last_read_seq: count(self.last_read_seq)?,
             last_read_count: count(self.last_read_count)?,
         })
+    }
+}
+
+/// A channel and a user, and what binds them. Columns of the channel are those of [`ChannelRow`].
+#[derive(Debug, FromRow)]
+pub(crate) struct PlaceRow {
+    channel_id: Uuid,
+    user_id: Uuid,
+    user_status: Option<String>,
+    role: Option<String>,
+    joined_at: Option<i64>,
+    last_read_seq: Option<i64>,
+    last_read_count: Option<i64>,
+    channel_found: bool,
+}
+
+/// What is there of the channels, users and memberships that were asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Places {
+    pub(crate) channels: HashMap<ChannelId, Channel>,
+    pub(crate) members: Vec<Member>,
+    pub(crate) users: Vec<(UserId, UserStatus)>,
+}
+
+impl Places {
+    pub(crate) fn read<'r, R: Row>(rows: &'r [R]) -> Read<Self>
+    where
+        PlaceRow: FromRow<'r, R>,
+        ChannelRow: FromRow<'r, R>,
+    {
+        let mut places = Self::default();
+        for row in rows {
+            let mut place = PlaceRow::from_row(row)?;
+            let channel_id = place.channel_id.into();
+            if place.channel_found && !places.channels.contains_key(&channel_id) {
+                places.channels.insert(channel_id, ChannelRow::from_row(row)?.read()?);
+            }
+            if let Some(status) = place.user_status.take() {
+                places.users.push((place.user_id.into(), named(&status)?));
+            }
+            places.members.extend(place.member()?);
+        }
+        Ok(places)
+    }
+}
+
+impl PlaceRow {
+    fn member(self) -> Read<Option<Member>> {
+        let Some(role) = self.role else { return Ok(None) };
+        let row = MemberRow {
+            channel_id: self.channel_id,
+            user_id: self.user_id,
+            role,
+            joined_at: present(self.joined_at)?,
+            last_read_seq: present(self.last_read_seq)?,
+            last_read_count: present(self.last_read_count)?,
+        };
+        row.read().map(Some)
     }
 }
 

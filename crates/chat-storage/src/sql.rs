@@ -42,6 +42,23 @@ macro_rules! view_joins {
     };
 }
 
+/// Columns of [`crate::rows::PlaceRow`] for keys `k`, and the joins they need.
+macro_rules! place_columns {
+    () => {
+        "k.channel_id, k.user_id, u.status AS user_status, m.role, m.joined_at, m.last_read_seq, m.last_read_count, \
+         c.id IS NOT NULL AS channel_found, \
+         c.id, c.type, c.name, c.description, c.owner_id, c.active, c.epoch, c.last_seq, c.message_count, \
+         c.created_at, c.updated_at"
+    };
+}
+macro_rules! place_joins {
+    () => {
+        " LEFT JOIN users u ON u.id = k.user_id \
+          LEFT JOIN channels c ON c.id = k.channel_id \
+          LEFT JOIN channel_members m ON m.channel_id = k.channel_id AND m.user_id = k.user_id"
+    };
+}
+
 /// The rest of a channel list after its page `c` was chosen: how the user stands to each, and its newest message.
 macro_rules! list_of_page {
     ($page:literal) => {
@@ -127,4 +144,4 @@ pub(crate) const HISTORY: &str = concat!(
 pub(crate) const REPLAY: &str =
     "SELECT seq, body FROM channel_events WHERE channel_id = $1 AND seq > $2 ORDER BY seq LIMIT $3";
 
-pub(crate) use {channel_columns, message_columns, user_columns};
+pub(crate) use {message_columns, place_columns, place_joins, user_columns};

@@ -3,6 +3,7 @@
 mod append;
 mod channels;
 mod json;
+mod many;
 mod messages;
 mod users;
 mod writer;
@@ -101,7 +102,7 @@ impl Storage for SqliteStorage {
 #[async_trait]
 impl ChannelLog for SqliteStorage {
     async fn append(&self, commands: Vec<Command>) -> Result<Vec<Result<Appended, Refusal>>, StorageError> {
-        let append = with_retries(|| append::append(&self.writer, commands.clone()));
+        let append = with_retries(|| append::append(&self.writer, &commands));
         self.bounds.run("append", append).await
     }
 

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{ChannelType, UserStatus, message::Text};
+use crate::{ChannelType, message::Text};
 
 const AT: Timestamp = Timestamp::from_millis(1_000);
 
@@ -17,17 +17,9 @@ fn world(channel_type: ChannelType) -> World {
     let details = ChannelDetails { name: Some("room".into()), description: None };
     let channel = Channel::new(ChannelId::new(AT), channel_type, details, owner, AT);
     let member = Member::new(&channel, owner, MemberRole::Owner, AT);
-    let user = |id| User {
-        id,
-        username: "u".into(),
-        email: None,
-        status: UserStatus::Active,
-        tokens_valid_from: None,
-        created_at: AT,
-        updated_at: AT,
-    };
     let channel_id = channel.id;
-    let ledger = Ledger::new([channel], [member], [user(owner), user(stranger)], [], []);
+    let users = [owner, stranger].map(|id| (id, UserStatus::Active));
+    let ledger = Ledger::new([channel], [member], users, [], []);
     World { ledger, channel_id, owner, stranger }
 }
 
@@ -64,7 +56,7 @@ impl World {
     }
 
     fn set_status(&mut self, user_id: UserId, status: UserStatus) {
-        self.ledger.users.get_mut(&user_id).unwrap().status = status;
+        self.ledger.users.insert(user_id, status);
     }
 
     fn head(&self) -> u64 {

@@ -1,13 +1,12 @@
 //! Channels and members.
 
 use chat_domain::{
-    ChannelId, Refusal, User, UserId,
+    ChannelId, Member, Refusal, User, UserId,
     ports::{Access, ChannelCursor, ChannelScope, ChannelSummary, ChannelView, Created, Head, MemberView, NewChannel},
 };
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::append::upsert_members;
 use crate::{
     batch::storable,
     create::Founding,
@@ -38,9 +37,25 @@ pub(super) async fn create(pool: &PgPool, new: NewChannel) -> Result<Result<Crea
         let existing = find_direct(&mut transaction, &founding).await?;
         return existing.map(Ok).ok_or_else(|| corrupt("a DIRECT channel is there and is not"));
     }
-    upsert_members(&mut transaction, &founding.members()).await?;
+    insert_members(&mut transaction, &founding.members()).await?;
     transaction.commit().await?;
     Ok(Ok(Created { channel: founding.channel, member: founding.creator, existed: false }))
+}
+
+async fn insert_members(connection: &mut PgConnection, rows: &[Member]) -> Result<(), sqlx::Error> {
+    const SQL: &str = "INSERT INTO channel_members (channel_id, user_id, role, joined_at, last_read_seq, \
+         last_read_count) SELECT * FROM \
+         UNNEST($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[])";
+    sqlx::query(SQL)
+        .bind(rows.iter().map(|row| row.channel_id.as_uuid()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.user_id.as_uuid()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.role.as_str()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.joined_at.as_millis()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| column(row.last_read_seq)).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| column(row.last_read_count)).collect::<Vec<_>>())
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
 async fn load_users(connection: &mut PgConnection, founding: &Founding) -> Result<Vec<User>, sqlx::Error> {

@@ -1,28 +1,29 @@
-//! The transaction of a batch: take the write lock, load, apply, write each table with one statement.
+//! The transaction of a batch: take the write lock, load, apply, write each table with few statements.
 
 use chat_domain::{
-    Channel, ChannelId, Command, Ledger, Member, Message, MessageId, Refusal, User, ledger::Needs, ports::Appended,
+    Channel, ChannelId, Command, Ledger, Member, Message, MessageId, Refusal, ledger::Needs, ports::Appended,
 };
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::{
     json::{array, hex},
+    many::{ManyRows, pieces},
     writer::Writer,
 };
 use crate::{
     batch::{Batch, Changes, NewEvent, NewMessage, storable},
-    rows::{ChannelRow, MemberRow, MessageRow, UserRow, column, read_all},
-    sql::{channel_columns, message_columns, user_columns},
+    rows::{MessageRow, Places, column, read_all},
+    sql::{message_columns, place_columns, place_joins},
 };
 
 /// Carries out a batch, or leaves no trace.
 pub(super) async fn append(
     writer: &Writer,
-    commands: Vec<Command>,
+    commands: &[Command],
 ) -> Result<Vec<Result<Appended, Refusal>>, sqlx::Error> {
     let mut transaction = writer.begin().await?;
-    let ledger = load(&mut transaction, &Needs::of(&commands)).await?;
+    let ledger = load(&mut transaction, &Needs::of(commands)).await?;
     let Batch { answers, changes } = Batch::apply(ledger, commands)?;
     if changes.is_empty() {
         transaction.rollback().await?;
@@ -37,34 +38,18 @@ pub(super) async fn append(
 }
 
 async fn load(connection: &mut SqliteConnection, needs: &Needs) -> Result<Ledger, sqlx::Error> {
-    let channels = load_channels(connection, needs).await?;
-    let members = load_members(connection, needs).await?;
-    let users = load_users(connection, needs).await?;
+    const SQL: &str = concat!(
+        "SELECT ",
+        place_columns!(),
+        " FROM (SELECT unhex(value ->> 0) AS channel_id, unhex(value ->> 1) AS user_id FROM json_each($1)) k",
+        place_joins!()
+    );
+    let keys = array(needs.members.iter().map(|(channel, user)| (hex(channel.as_uuid()), hex(user.as_uuid()))))?;
+    let rows = sqlx::query(SQL).bind(keys).fetch_all(&mut *connection).await?;
+    let Places { channels, members, users } = Places::read(&rows)?;
     let sent = load_sent(connection, needs).await?;
     let reply_targets = load_reply_targets(connection, needs).await?;
-    Ok(Ledger::new(channels, members, users, sent, reply_targets))
-}
-
-async fn load_channels(connection: &mut SqliteConnection, needs: &Needs) -> Result<Vec<Channel>, sqlx::Error> {
-    const SQL: &str =
-        concat!("SELECT ", channel_columns!(), " FROM channels WHERE id IN (SELECT unhex(value) FROM json_each($1))");
-    let ids = array(needs.channels.iter().map(|id| hex(id.as_uuid())))?;
-    read_all(sqlx::query_as(SQL).bind(ids).fetch_all(connection).await?, ChannelRow::read)
-}
-
-async fn load_members(connection: &mut SqliteConnection, needs: &Needs) -> Result<Vec<Member>, sqlx::Error> {
-    const SQL: &str = "SELECT m.channel_id, m.user_id, m.role, m.joined_at, m.last_read_seq, m.last_read_count \
-         FROM json_each($1) k CROSS JOIN channel_members m \
-         ON m.channel_id = unhex(k.value ->> 0) AND m.user_id = unhex(k.value ->> 1)";
-    let keys = array(needs.members.iter().map(|(channel, user)| (hex(channel.as_uuid()), hex(user.as_uuid()))))?;
-    read_all(sqlx::query_as(SQL).bind(keys).fetch_all(connection).await?, MemberRow::read)
-}
-
-async fn load_users(connection: &mut SqliteConnection, needs: &Needs) -> Result<Vec<User>, sqlx::Error> {
-    const SQL: &str =
-        concat!("SELECT ", user_columns!(), " FROM users WHERE id IN (SELECT unhex(value) FROM json_each($1))");
-    let ids = array(needs.users.iter().map(|id| hex(id.as_uuid())))?;
-    read_all(sqlx::query_as(SQL).bind(ids).fetch_all(connection).await?, UserRow::read)
+    Ok(Ledger::new(channels.into_values(), members, users, sent, reply_targets))
 }
 
 async fn load_sent(connection: &mut SqliteConnection, needs: &Needs) -> Result<Vec<Message>, sqlx::Error> {
@@ -94,41 +79,49 @@ async fn load_reply_targets(
 }
 
 async fn insert_messages(connection: &mut SqliteConnection, rows: &[NewMessage]) -> Result<(), sqlx::Error> {
-    const SQL: &str = "INSERT INTO messages (id, channel_id, seq, sender_id, client_message_id, type, status, content, \
-         payload, reply_to, created_at) \
-         SELECT unhex(value ->> 0), unhex(value ->> 1), value ->> 2, unhex(value ->> 3), value ->> 4, value ->> 5, \
-         value ->> 6, value ->> 7, value ->> 8, unhex(value ->> 9), value ->> 10 FROM json_each($1)";
-    if rows.is_empty() {
-        return Ok(());
+    static INSERT: ManyRows = ManyRows::new(
+        "INSERT INTO messages (id, channel_id, seq, sender_id, client_message_id, type, status, content, payload, \
+         reply_to, created_at)",
+        11,
+        "",
+    );
+    for rows in pieces(rows) {
+        let mut insert = sqlx::query(INSERT.text(rows.len()));
+        for NewMessage { message, payload } in rows {
+            insert = insert
+                .bind(message.id.as_uuid())
+                .bind(message.channel_id.as_uuid())
+                .bind(column(message.seq))
+                .bind(message.sender_id.as_uuid())
+                .bind(message.client_message_id.as_ref().map(|id| id.as_str()))
+                .bind(message.content.message_type().as_str())
+                .bind(message.status.as_str())
+                .bind(storable(message.content.summary()))
+                .bind(payload.as_str())
+                .bind(message.reply_to.map(|id| id.as_uuid()))
+                .bind(message.sent_at.as_millis());
+        }
+        insert.execute(&mut *connection).await?;
     }
-    let rows = array(rows.iter().map(|NewMessage { message, payload }| {
-        (
-            hex(message.id.as_uuid()),
-            hex(message.channel_id.as_uuid()),
-            column(message.seq),
-            hex(message.sender_id.as_uuid()),
-            &message.client_message_id,
-            message.content.message_type().as_str(),
-            message.status.as_str(),
-            storable(message.content.summary()),
-            payload,
-            message.reply_to.map(|id| hex(id.as_uuid())),
-            message.sent_at.as_millis(),
-        )
-    }))?;
-    sqlx::query(SQL).bind(rows).execute(connection).await?;
     Ok(())
 }
 
 async fn insert_events(connection: &mut SqliteConnection, rows: &[NewEvent]) -> Result<(), sqlx::Error> {
-    const SQL: &str = "INSERT INTO channel_events (channel_id, seq, event_id, type, body, created_at) \
-         SELECT unhex(value ->> 0), value ->> 1, unhex(value ->> 2), value ->> 3, value ->> 4, value ->> 5 \
-         FROM json_each($1)";
-    let rows = array(rows.iter().map(|row| {
-        let NewEvent { channel_id, seq, event_id, event_type, body, at } = row;
-        (hex(*channel_id), column(*seq), hex(*event_id), event_type, body, at.as_millis())
-    }))?;
-    sqlx::query(SQL).bind(rows).execute(connection).await?;
+    static INSERT: ManyRows =
+        ManyRows::new("INSERT INTO channel_events (channel_id, seq, event_id, type, body, created_at)", 6, "");
+    for rows in pieces(rows) {
+        let mut insert = sqlx::query(INSERT.text(rows.len()));
+        for NewEvent { channel_id, seq, event_id, event_type, body, at } in rows {
+            insert = insert
+                .bind(channel_id)
+                .bind(column(*seq))
+                .bind(event_id)
+                .bind(event_type.as_str())
+                .bind(body.as_str())
+                .bind(at.as_millis());
+        }
+        insert.execute(&mut *connection).await?;
+    }
     Ok(())
 }
 
@@ -154,9 +147,7 @@ async fn update_channels(connection: &mut SqliteConnection, rows: &[Channel]) ->
 async fn update_members(connection: &mut SqliteConnection, changes: &Changes) -> Result<(), sqlx::Error> {
     const END: &str = "DELETE FROM channel_members WHERE (channel_id, user_id) IN \
          (SELECT unhex(value ->> 0), unhex(value ->> 1) FROM json_each($1))";
-    if !changes.members.is_empty() {
-        upsert_members(connection, &changes.members).await?;
-    }
+    upsert_members(connection, &changes.members).await?;
     if !changes.ended.is_empty() {
         let keys = array(changes.ended.iter().map(|(channel, user)| (hex(channel.as_uuid()), hex(user.as_uuid()))))?;
         sqlx::query(END).bind(keys).execute(connection).await?;
@@ -166,24 +157,25 @@ async fn update_members(connection: &mut SqliteConnection, changes: &Changes) ->
 
 /// Writes memberships, new or changed. A read marker never goes back.
 pub(super) async fn upsert_members(connection: &mut SqliteConnection, rows: &[Member]) -> Result<(), sqlx::Error> {
-    // WHERE true: without it ON CONFLICT would be read as a join's ON.
-    const SQL: &str = "INSERT INTO channel_members AS m \
-         (channel_id, user_id, role, joined_at, last_read_seq, last_read_count) \
-         SELECT unhex(value ->> 0), unhex(value ->> 1), value ->> 2, value ->> 3, value ->> 4, value ->> 5 \
-         FROM json_each($1) WHERE true \
-         ON CONFLICT (channel_id, user_id) DO UPDATE SET role = excluded.role, joined_at = excluded.joined_at, \
+    static UPSERT: ManyRows = ManyRows::new(
+        "INSERT INTO channel_members AS m (channel_id, user_id, role, joined_at, last_read_seq, last_read_count)",
+        6,
+        "ON CONFLICT (channel_id, user_id) DO UPDATE SET role = excluded.role, joined_at = excluded.joined_at, \
          last_read_seq = max(m.last_read_seq, excluded.last_read_seq), \
-         last_read_count = max(m.last_read_count, excluded.last_read_count)";
-    let rows = array(rows.iter().map(|row| {
-        (
-            hex(row.channel_id.as_uuid()),
-            hex(row.user_id.as_uuid()),
-            row.role.as_str(),
-            row.joined_at.as_millis(),
-            column(row.last_read_seq),
-            column(row.last_read_count),
-        )
-    }))?;
-    sqlx::query(SQL).bind(rows).execute(connection).await?;
+         last_read_count = max(m.last_read_count, excluded.last_read_count)",
+    );
+    for rows in pieces(rows) {
+        let mut upsert = sqlx::query(UPSERT.text(rows.len()));
+        for row in rows {
+            upsert = upsert
+                .bind(row.channel_id.as_uuid())
+                .bind(row.user_id.as_uuid())
+                .bind(row.role.as_str())
+                .bind(row.joined_at.as_millis())
+                .bind(column(row.last_read_seq))
+                .bind(column(row.last_read_count));
+        }
+        upsert.execute(&mut *connection).await?;
+    }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chat_domain::{
-    Timestamp,
+    Refusal, Timestamp,
     ports::{ChannelScope, HistoryAnchor, StorageError},
 };
 use chat_storage::{DatabaseConfig, open};
@@ -133,6 +133,32 @@ async fn a_deadlock_costs_a_retry() {
     assert_eq!(answers.unwrap()[0].as_ref().unwrap().event.as_ref().unwrap().seq, 1);
     let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
     wait_until(&world, deadlocks).await;
+}
+
+/// The batch has seen its sender as a member, and then waits for a process that takes the sender out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_another_process_does_first_counts() {
+    let world = World::new(Kind::Postgres).await;
+    let [alice, bob] = world.users(["alice", "bob"]).await;
+    let group = world.group(alice, &[bob]).await;
+    let mut other = sqlx::PgConnection::connect(&world.url()).await.unwrap();
+    other.execute("BEGIN").await.unwrap();
+    other.execute("UPDATE channels SET last_seq = last_seq + 1").await.unwrap();
+    let removal = format!("DELETE FROM channel_members WHERE user_id = '{bob}'");
+    other.execute(AssertSqlSafe(removal)).await.unwrap();
+
+    let append = world.store.append(vec![world.send(group, bob, "from bob"), world.send(group, alice, "from alice")]);
+    let be_first = async {
+        wait_until_somebody_waits(&world).await;
+        other.execute("COMMIT").await.unwrap();
+    };
+    let (answers, ()) = tokio::join!(append, be_first);
+
+    let answers = answers.unwrap();
+    // To strangers a group does not exist.
+    assert_eq!(answers[0].as_ref().unwrap_err(), &Refusal::ChannelNotFound);
+    assert_eq!(answers[1].as_ref().unwrap().event.as_ref().unwrap().seq, 2);
+    assert_eq!(world.log(group).await.len(), 1);
 }
 
 async fn wait_until_somebody_waits(world: &World) {

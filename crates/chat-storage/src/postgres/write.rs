@@ -1,0 +1,109 @@
+//! All that a batch changes, in one statement.
+
+use std::collections::HashMap;
+
+use chat_domain::ChannelId;
+use sqlx::{PgConnection, Postgres, Row, postgres::PgArguments, query::Query};
+use uuid::Uuid;
+
+use crate::{
+    batch::{Changes, storable},
+    rows::column,
+};
+
+type Statement<'q> = Query<'q, Postgres, PgArguments>;
+
+/// Writes each table, and commits unless a transaction is open: all in one statement, which changes nothing and answers
+/// `false` if the log of a channel does not end where the batch begins.
+pub(super) async fn write(connection: &mut PgConnection, changes: &Changes) -> Result<bool, sqlx::Error> {
+    const SQL: &str = "WITH \
+         head AS MATERIALIZED (SELECT id, last_seq FROM channels WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE), \
+         gate AS MATERIALIZED (SELECT count(*) = cardinality($1::uuid[]) AS open \
+             FROM head JOIN UNNEST($1::uuid[], $2::bigint[]) AS loaded (id, last_seq) USING (id, last_seq)), \
+         channel AS (UPDATE channels c SET name = n.name, description = n.description, active = n.active, \
+             last_seq = n.last_seq, message_count = n.message_count, updated_at = n.updated_at \
+             FROM UNNEST($1::uuid[], $3::text[], $4::text[], $5::boolean[], $6::bigint[], $7::bigint[], $8::bigint[]) \
+             AS n (id, name, description, active, last_seq, message_count, updated_at) \
+             WHERE c.id = n.id AND (SELECT open FROM gate)), \
+         message AS (INSERT INTO messages (id, channel_id, seq, sender_id, client_message_id, type, status, content, \
+             payload, reply_to, created_at) SELECT * FROM UNNEST($9::uuid[], $10::uuid[], $11::bigint[], $12::uuid[], \
+             $13::text[], $14::text[], $15::text[], $16::text[], $17::text[], $18::uuid[], $19::bigint[]) \
+             WHERE (SELECT open FROM gate)), \
+         event AS (INSERT INTO channel_events (channel_id, seq, event_id, type, body, created_at) \
+             SELECT * FROM UNNEST($20::uuid[], $21::bigint[], $22::uuid[], $23::text[], $24::text[], $25::bigint[]) \
+             WHERE (SELECT open FROM gate)), \
+         ended AS (DELETE FROM channel_members m USING UNNEST($26::uuid[], $27::uuid[]) AS k (channel_id, user_id) \
+             WHERE m.channel_id = k.channel_id AND m.user_id = k.user_id AND (SELECT open FROM gate)), \
+         member AS (INSERT INTO channel_members AS m \
+             (channel_id, user_id, role, joined_at, last_read_seq, last_read_count) \
+             SELECT * FROM UNNEST($28::uuid[], $29::uuid[], $30::text[], $31::bigint[], $32::bigint[], $33::bigint[]) \
+             WHERE (SELECT open FROM gate) \
+             ON CONFLICT (channel_id, user_id) DO UPDATE SET role = excluded.role, joined_at = excluded.joined_at, \
+             last_read_seq = GREATEST(m.last_read_seq, excluded.last_read_seq), \
+             last_read_count = GREATEST(m.last_read_count, excluded.last_read_count)) \
+         SELECT open FROM gate";
+    let statement = bind_messages(bind_channels(sqlx::query(SQL), changes), changes);
+    let statement = bind_members(bind_events(statement, changes), changes);
+    // To its end: only then has it been committed.
+    let rows = statement.fetch_all(connection).await?;
+    rows.first().map_or(Ok(false), |row| row.try_get(0))
+}
+
+fn bind_channels<'q>(statement: Statement<'q>, changes: &'q Changes) -> Statement<'q> {
+    let rows = &changes.channels;
+    // Of a channel's events the first comes last here, and stays.
+    let began: HashMap<Uuid, u64> = changes.events.iter().rev().map(|event| (event.channel_id, event.seq)).collect();
+    let loaded = |id: ChannelId| began.get(&id.as_uuid()).map_or(0, |seq| seq.saturating_sub(1));
+    statement
+        .bind(rows.iter().map(|row| row.id.as_uuid()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| column(loaded(row.id))).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.details.name.as_deref().map(storable)).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.details.description.as_deref().map(storable)).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.active).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| column(row.last_seq)).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| column(row.message_count)).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.updated_at.as_millis()).collect::<Vec<_>>())
+}
+
+fn bind_messages<'q>(statement: Statement<'q>, changes: &'q Changes) -> Statement<'q> {
+    let rows = &changes.messages;
+    let messages = || rows.iter().map(|row| &row.message);
+    statement
+        .bind(messages().map(|message| message.id.as_uuid()).collect::<Vec<_>>())
+        .bind(messages().map(|message| message.channel_id.as_uuid()).collect::<Vec<_>>())
+        .bind(messages().map(|message| column(message.seq)).collect::<Vec<_>>())
+        .bind(messages().map(|message| message.sender_id.as_uuid()).collect::<Vec<_>>())
+        .bind(messages().map(|message| message.client_message_id.as_ref().map(|id| id.as_str())).collect::<Vec<_>>())
+        .bind(messages().map(|message| message.content.message_type().as_str()).collect::<Vec<_>>())
+        .bind(messages().map(|message| message.status.as_str()).collect::<Vec<_>>())
+        .bind(messages().map(|message| storable(message.content.summary())).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.payload.as_str()).collect::<Vec<_>>())
+        .bind(messages().map(|message| message.reply_to.map(|id| id.as_uuid())).collect::<Vec<_>>())
+        .bind(messages().map(|message| message.sent_at.as_millis()).collect::<Vec<_>>())
+}
+
+fn bind_events<'q>(statement: Statement<'q>, changes: &'q Changes) -> Statement<'q> {
+    let rows = &changes.events;
+    statement
+        .bind(rows.iter().map(|row| row.channel_id).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| column(row.seq)).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.event_id).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.event_type.as_str()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.body.as_str()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.at.as_millis()).collect::<Vec<_>>())
+}
+
+fn bind_members<'q>(statement: Statement<'q>, changes: &'q Changes) -> Statement<'q> {
+    let (ended_channels, ended_users): (Vec<Uuid>, Vec<Uuid>) =
+        changes.ended.iter().map(|(channel, user)| (channel.as_uuid(), user.as_uuid())).unzip();
+    let rows = &changes.members;
+    statement
+        .bind(ended_channels)
+        .bind(ended_users)
+        .bind(rows.iter().map(|row| row.channel_id.as_uuid()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.user_id.as_uuid()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.role.as_str()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.joined_at.as_millis()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| column(row.last_read_seq)).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| column(row.last_read_count)).collect::<Vec<_>>())
+}
