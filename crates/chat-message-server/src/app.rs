@@ -7,7 +7,7 @@ use chat_domain::{
     ledger::Action,
     ports::{Appended, ChannelView, Storage},
 };
-use common_auth::{AuthConfig, TokenVerifier};
+use common_auth::AuthConfig;
 use common_logging::trace::Tracer;
 use common_server::Scope;
 use tokio::sync::oneshot;
@@ -21,13 +21,14 @@ use crate::{
     extract::Caller,
     limits::RequestLimits,
     outbox::Outbox,
+    tokens::Tokens,
 };
 
 /// What handlers share. Dropping it is what ends the appender, and then the outbox, once their queues are empty.
 pub(crate) struct App {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) verifier: TokenVerifier,
+    pub(crate) tokens: Tokens,
     pub(crate) accounts: Accounts,
     pub(crate) limits: Arc<RequestLimits>,
     pub(crate) appender: Appender,

@@ -93,7 +93,7 @@ async fn trace(State(tracing): State<Tracing>, mut request: Request, next: Next)
         "request",
         trace.id = %trace_id,
         request.id = %EventId::new(tracing.clock.now()),
-        http.request.method = %method,
+        http.request.method = method.as_str(),
         url.path = path,
         http.route = route,
         user.id = tracing::field::Empty,

@@ -25,6 +25,7 @@ mod revocation;
 mod routes;
 mod schema;
 mod server;
+mod tokens;
 mod views;
 
 pub use config::Config;

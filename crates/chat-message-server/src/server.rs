@@ -23,6 +23,7 @@ use crate::{
     metrics::Metrics,
     outbox::Outbox,
     routes,
+    tokens::Tokens,
 };
 
 /// How often users that ask no more are forgotten by the rate limit.
@@ -110,7 +111,7 @@ pub fn serve(
     let app = Arc::new(App {
         storage: backends.storage.clone(),
         clock: backends.clock.clone(),
-        verifier: TokenVerifier::new(&config.auth)?,
+        tokens: Tokens::new(TokenVerifier::new(&config.auth)?),
         accounts: Accounts::new(backends.storage.clone(), backends.clock.clone()),
         limits: limits.clone(),
         appender,

@@ -16,4 +16,4 @@ pub use config::{AuthConfig, AuthConfigError, KeySource};
 pub use issuer::{IssueError, TokenIssuer, development_user_id};
 pub use principal::{Principal, Role, UnknownRole};
 pub use time::UnixTime;
-pub use verifier::{MAX_TOKEN_BYTES, TokenError, TokenVerifier};
+pub use verifier::{MAX_TOKEN_BYTES, SignedToken, TokenError, TokenVerifier};

@@ -47,6 +47,17 @@ impl TokenVerifier {
     /// # Errors
     /// Why the token is refused. The text never holds any part of the token.
     pub fn verify(&self, token: &str, now: UnixTime) -> Result<Principal, TokenError> {
+        let signed = self.read(token)?;
+        self.check_times(&signed, now)?;
+        Ok(signed.principal)
+    }
+
+    /// What stays true of the token whenever it is asked: it is signed, for us, and says this. Whoever asks often may keep
+    /// that, and has to [check the times](Self::check_times) each time.
+    ///
+    /// # Errors
+    /// As those of [`verify`](Self::verify).
+    pub fn read(&self, token: &str) -> Result<SignedToken, TokenError> {
         if token.is_empty() {
             return Err(TokenError::Missing);
         }
@@ -54,9 +65,27 @@ impl TokenVerifier {
             return Err(TokenError::TooLong);
         }
         let claims = self.signed_claims(token)?;
-        let expires_at = self.check_times(&claims, now)?;
+        let expires_at = claims.exp.ok_or(TokenError::NoExpiry)?.time();
         self.check_parties(&claims)?;
-        principal(claims, expires_at)
+        let begins_at = claims.nbf.map(NumericDate::time).max(claims.iat.map(NumericDate::time));
+        Ok(SignedToken { principal: principal(claims, expires_at)?, begins_at })
+    }
+
+    /// Is the token good at this moment?
+    ///
+    /// # Errors
+    /// Its time is over or is still to come.
+    pub fn check_times(&self, token: &SignedToken, now: UnixTime) -> Result<(), TokenError> {
+        let leeway = i64::try_from(self.leeway.as_millis()).unwrap_or(i64::MAX);
+        if now.as_millis() >= token.principal.expires_at.as_millis().saturating_add(leeway) {
+            return Err(TokenError::Expired);
+        }
+        // A token that claims to be made later than now would outlive a revocation that comes in between.
+        let latest = now.as_millis().saturating_add(leeway);
+        if token.begins_at.is_some_and(|begin| latest < begin.as_millis()) {
+            return Err(TokenError::NotYetValid);
+        }
+        Ok(())
     }
 
     fn signed_claims(&self, token: &str) -> Result<ReceivedClaims, TokenError> {
@@ -66,20 +95,6 @@ impl TokenVerifier {
             return Err(TokenError::Malformed);
         }
         Ok(token.claims)
-    }
-
-    fn check_times(&self, claims: &ReceivedClaims, now: UnixTime) -> Result<UnixTime, TokenError> {
-        let leeway = i64::try_from(self.leeway.as_millis()).unwrap_or(i64::MAX);
-        let expires_at = claims.exp.ok_or(TokenError::NoExpiry)?.time();
-        if now.as_millis() >= expires_at.as_millis().saturating_add(leeway) {
-            return Err(TokenError::Expired);
-        }
-        // A token that claims to be made later than now would outlive a revocation that comes in between.
-        let latest = now.as_millis().saturating_add(leeway);
-        if [claims.nbf, claims.iat].into_iter().flatten().any(|begin| latest < begin.time().as_millis()) {
-            return Err(TokenError::NotYetValid);
-        }
-        Ok(expires_at)
     }
 
     fn check_parties(&self, claims: &ReceivedClaims) -> Result<(), TokenError> {
@@ -92,6 +107,15 @@ impl TokenVerifier {
         }
         Ok(())
     }
+}
+
+/// A token whose signature and parties are right, whatever the time is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedToken {
+    /// Whom it stands for.
+    pub principal: Principal,
+    /// The later one of the claims `nbf` and `iat`.
+    begins_at: Option<UnixTime>,
 }
 
 /// The library checks algorithm and signature; times and parties are checked here, against the time passed in.

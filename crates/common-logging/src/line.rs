@@ -1,6 +1,6 @@
 //! One line per event: the event's own fields and those of the spans around it, flat.
 
-use std::{fmt, io::Write};
+use std::{borrow::Cow, fmt, io::Write};
 
 use serde_json::{Map, Value};
 use tracing::{
@@ -45,7 +45,7 @@ where
 {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let Some(span) = context.span(id) else { return };
-        let mut fields = Fields::default();
+        let mut fields = Fields::with_capacity(attributes.fields().len());
         attributes.record(&mut fields);
         span.extensions_mut().insert(fields);
     }
@@ -58,24 +58,26 @@ where
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        let mut fields = Fields::default();
+        let mut all = Map::new();
         for span in context.event_scope(event).into_iter().flat_map(|scope| scope.from_root()) {
             if let Some(of_span) = span.extensions().get::<Fields>() {
-                fields.0.extend(of_span.0.clone());
+                of_span.clone().put_into(&mut all);
             }
         }
+        let mut fields = Fields::with_capacity(event.metadata().fields().len());
         event.record(&mut fields);
+        fields.put_into(&mut all);
 
         let line = match self.format {
-            LogFormat::Json => json_line(event, fields),
-            LogFormat::Pretty => pretty_line(event, fields),
+            LogFormat::Json => json_line(event, all),
+            LogFormat::Pretty => pretty_line(event, all),
         };
         // A log that cannot be written has nowhere to complain.
         let _ = self.writer.make_writer_for(event.metadata()).write_all(line.as_bytes());
     }
 }
 
-fn json_line(event: &Event<'_>, Fields(mut fields): Fields) -> String {
+fn json_line(event: &Event<'_>, mut fields: Map<String, Value>) -> String {
     fields.insert("@timestamp".to_owned(), time().into());
     fields.insert("log.level".to_owned(), event.metadata().level().as_str().into());
     fields.insert("log.logger".to_owned(), event.metadata().target().into());
@@ -84,7 +86,7 @@ fn json_line(event: &Event<'_>, Fields(mut fields): Fields) -> String {
     line
 }
 
-fn pretty_line(event: &Event<'_>, Fields(mut fields): Fields) -> String {
+fn pretty_line(event: &Event<'_>, mut fields: Map<String, Value>) -> String {
     let message = fields.remove("message");
     let message = message.as_ref().and_then(Value::as_str).unwrap_or_default();
     let mut line = format!("{} {:>5} {}: {message}", time(), event.metadata().level(), event.metadata().target());
@@ -104,14 +106,23 @@ fn time() -> String {
     text
 }
 
-/// Fields by their dotted names, secrets already masked.
-#[derive(Default)]
-struct Fields(Map<String, Value>);
+/// Fields by their dotted names, secrets already masked; of two with one name the last counts. Each request has them in
+/// its span, most never write a line.
+#[derive(Clone)]
+struct Fields(Vec<(&'static str, Value)>);
 
 impl Fields {
+    fn with_capacity(count: usize) -> Self {
+        Self(Vec::with_capacity(count))
+    }
+
     fn insert(&mut self, field: &Field, value: impl Into<Value>) {
         let value = if is_secret_name(field.name()) { MASK.into() } else { value.into() };
-        self.0.insert(field.name().to_owned(), value);
+        self.0.push((field.name(), value));
+    }
+
+    fn put_into(self, all: &mut Map<String, Value>) {
+        all.extend(self.0.into_iter().map(|(name, value)| (name.to_owned(), value)));
     }
 }
 
@@ -137,6 +148,11 @@ impl Visit for Fields {
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.insert(field, mask_url(&format!("{value:?}")).into_owned());
+        let text = format!("{value:?}");
+        let masked = match mask_url(&text) {
+            Cow::Owned(masked) => masked,
+            Cow::Borrowed(_) => text,
+        };
+        self.insert(field, masked);
     }
 }

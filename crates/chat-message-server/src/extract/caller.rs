@@ -56,9 +56,10 @@ impl FromRequestParts<Arc<App>> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Self::Rejection> {
         let now = UnixTime::from_millis(app.clock.now().as_millis());
-        let principal = app.verifier.verify(bearer(&parts.headers)?, now)?;
+        let token = app.tokens.verify(bearer(&parts.headers)?, now)?;
+        let principal = &token.principal;
         let principal_id = UserId::from(principal.user_id);
-        let acts_for = on_behalf_of(&parts.headers, &principal)?.filter(|id| *id != principal_id);
+        let acts_for = on_behalf_of(&parts.headers, principal)?.filter(|id| *id != principal_id);
         let user_id = acts_for.unwrap_or(principal_id);
         tracing::Span::current().record("user.id", tracing::field::display(user_id));
         app.limits.check(user_id).map_err(ApiError::RateLimited)?;

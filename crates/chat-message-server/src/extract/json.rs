@@ -74,6 +74,10 @@ pub(crate) fn decode_at<'de, T>(
 
 fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     must_be_object(bytes, "")?;
+    // To keep track of the place costs as much again, and only what does not decode needs it.
+    if let Ok(body) = serde_json::from_slice(bytes) {
+        return Ok(body);
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let body = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         // A field may be wrong in what is no JSON further on: then that is what to tell first.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{Json, extract::State};
+use axum::extract::State;
 use chat_domain::MessageId;
 
 use crate::{
@@ -22,9 +22,9 @@ pub(crate) async fn get(
     State(app): State<Arc<App>>,
     caller: Caller,
     Path(id): Path<MessageId>,
-) -> Result<Json<MessageView>, ApiError> {
+) -> Result<MessageView, ApiError> {
     let message = app.storage.message(id).await?.ok_or(ApiError::MessageNotFound)?;
     let seen = app.find_channel(&caller, message.channel_id).await?;
     seen.ok_or(ApiError::MessageNotFound)?;
-    Ok(Json(message.into()))
+    Ok(message.into())
 }

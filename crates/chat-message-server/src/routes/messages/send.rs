@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::{
-    Json,
     extract::State,
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
@@ -85,18 +84,27 @@ pub(crate) async fn send(
 
     let status = if appended.event.is_some() { StatusCode::CREATED } else { StatusCode::OK };
     let location = location(format_args!("/api/v1/messages/{}", message.id));
-    Ok((status, location, Json(MessageView::from(message))).into_response())
+    Ok((status, location, MessageView::from(message)).into_response())
 }
 
 /// The content and the client's id, with every rule that they break.
 fn read(headers: &HeaderMap, body: &SendMessage) -> Result<(MessageContent, Option<ClientMessageId>), ApiError> {
-    let content = decode_at(body.payload.get(), "/payload", |json| MessageContent::decode(body.message_type, json))?;
+    let content = content(body)?;
     let client_id = client_id(headers, body.client_message_id.as_deref())?;
 
     let mut violations = content.check();
     let client_message_id = client_id.and_then(|checked| checked.map_err(|broken| violations.push(broken)).ok());
     ApiError::check(violations)?;
     Ok((content, client_message_id))
+}
+
+fn content(body: &SendMessage) -> Result<MessageContent, ApiError> {
+    let (json, message_type) = (body.payload.get(), body.message_type);
+    // The place of what does not decode is looked for only then.
+    match MessageContent::decode(message_type, &mut serde_json::Deserializer::from_str(json)) {
+        Ok(content) if json.starts_with('{') => Ok(content),
+        _ => decode_at(json, "/payload", |json| MessageContent::decode(message_type, json)),
+    }
 }
 
 /// The one id that header and body name.
