@@ -1,11 +1,12 @@
 //! `cargo xtask bench`: builds the servers and the program that measures them, and starts it.
 
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, failure};
 use crate::packages::Policy;
-use crate::shell::{cargo, root, run, target};
+use crate::shell::{cargo, output, root, run, shown, target};
 use crate::tools;
 
 /// What has to be built.
@@ -24,8 +25,22 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn bench(arguments: &Arguments) -> Outcome {
+    let mut program = built(arguments)?;
+    // It takes the place of this process, and so gets the signals that end it and all that it started.
+    failure(format!("{}: {}", shown(&program), program.exec()))
+}
+
+/// As part of something larger.
+pub(crate) fn check(no_install: bool, bench: &[&str]) -> Outcome {
+    let bench = bench.iter().map(|&argument| argument.to_owned()).collect();
+    run(&mut built(&Arguments { no_install, bench })?)
+}
+
+/// The program, ready to be started.
+fn built(arguments: &Arguments) -> Outcome<Command> {
     let policy = if arguments.no_install { Policy::OnlySay } else { Policy::Install };
     let (redis, postgres) = (tools::redis(policy)?, tools::postgres(policy)?);
+    let peers = peers(&arguments.bench, policy)?;
     let mut build = cargo();
     build.current_dir(root()).args(["build", "--locked", "--release"]);
     for package in PACKAGES {
@@ -33,8 +48,20 @@ pub(crate) fn bench(arguments: &Arguments) -> Outcome {
     }
     run(&mut build)?;
     let mut program = Command::new(target().join("release").join("chat-bench"));
-    program.current_dir(root()).args(&arguments.bench).envs(peers(&arguments.bench, policy)?);
-    run(program.env("CHAT_TEST_REDIS_SERVER", redis).env("CHAT_TEST_POSTGRES_BINARIES", postgres))
+    program.current_dir(root()).args(&arguments.bench).envs(peers);
+    program.env("CHAT_TEST_REDIS_SERVER", redis).env("CHAT_TEST_POSTGRES_BINARIES", postgres);
+    if let Some(commit) = commit() {
+        program.env("CHAT_BENCH_COMMIT", commit);
+    }
+    Ok(program)
+}
+
+/// What the servers were built from, where this is a checkout.
+fn commit() -> Option<String> {
+    let git = |arguments: &[&str]| output(Command::new("git").args(arguments).current_dir(root())).ok();
+    let commit = git(&["rev-parse", "--short=12", "HEAD"])?;
+    let changes = git(&["status", "--porcelain", "--untracked-files=no"])?;
+    Some(if changes.is_empty() { commit } else { format!("{commit} with changes") })
 }
 
 /// Where the peers are that are asked for, as in `--peer socketio,nchan`.

@@ -7,10 +7,14 @@ use crate::outcome::{Outcome, failure};
 use crate::packages::Policy;
 use crate::shell::{cargo, output, program, root, run};
 use crate::ui::{complain, say, seconds};
-use crate::{chaos, test, tidy, tools};
+use crate::{bench, chaos, test, tidy, tools};
 
 /// Short, and the same in each run: about two minutes over both storages and all kinds of Redis.
 const CHAOS: [&str; 6] = ["--duration", "50s", "--fault-length", "2s", "--seed", "20261122"];
+
+/// What has a ratio that means something on a busy machine, in two minutes. The file has those of an earlier run.
+const BENCH: [&str; 5] =
+    ["--quick", "--scenario", "fanout,sends,interest", "--against", "crates/chat-bench/baseline.json"];
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -45,6 +49,7 @@ pub(crate) fn ci(arguments: &Arguments) -> Outcome {
     });
     report.step("test", || test::test(&test::Arguments::everything(arguments.no_install)));
     report.step("chaos", || chaos::chaos(&chaos::Arguments::of_debug_build(arguments.no_install, &CHAOS)));
+    report.step("bench", || bench::check(arguments.no_install, &BENCH));
     report.end()
 }
 
