@@ -1,8 +1,8 @@
 //! What a command does to the state of a channel.
 //!
-//! A store loads what a batch of commands touches ([`Needs`]), locks the channels, applies the commands one after the
-//! other to a [`Ledger`], and writes what changed, all in one transaction. Every adapter shares this code, so a rule
-//! means the same on each, and a refused command leaves no trace and takes no sequence number.
+//! A store loads what a batch of commands touches ([`Needs`]), applies the commands one after the other to a [`Ledger`],
+//! and writes what changed in one transaction, in which the channels are locked and are as they were loaded. Every adapter
+//! shares this code, so a rule means the same on each, and a refused command leaves no trace and takes no sequence number.
 
 use std::collections::{BTreeSet, HashMap};
 
