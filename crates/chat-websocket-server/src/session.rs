@@ -179,7 +179,7 @@ impl Session {
         connection: Connection,
         context: Arc<SessionContext>,
         mut name: Name,
-    ) -> Result<Self, (Name, CloseReason)> {
+    ) -> Result<Box<Self>, (Name, CloseReason)> {
         let Connection { stream, principal, channels, .. } = connection;
         let mut socket = Socket::new(stream, context.limits.write_timeout, Arc::clone(&context.metrics));
         let Welcomed { handle, registered, principal, strikes } =
@@ -191,7 +191,7 @@ impl Session {
                 }
             };
         name.user_id = Some(handle.user_id);
-        let mut session = Self {
+        let mut session = Box::new(Self {
             heartbeat: Heartbeat::new(context.limits.heartbeat),
             token_expires_at: principal.expires_at,
             expires_at: requests::expiry(principal.expires_at, &*context.clock),
@@ -204,7 +204,7 @@ impl Session {
             sampling: Sampling::default(),
             leaves_at: None,
             context,
-        };
+        });
         match session.greet(channels).await {
             Ok(()) => Ok(session),
             Err(reason) => Err(session.end(reason).await),
@@ -224,7 +224,7 @@ impl Session {
         Ok(())
     }
 
-    async fn run(mut self) -> (Name, CloseReason) {
+    async fn run(mut self: Box<Self>) -> (Name, CloseReason) {
         let mut timer = pin!(sleep_until(self.next_deadline()));
         loop {
             if let Err(reason) = self.step(timer.as_mut()).await {
@@ -237,9 +237,9 @@ impl Session {
         }
     }
 
-    async fn end(self, reason: CloseReason) -> (Name, CloseReason) {
+    async fn end(self: Box<Self>, reason: CloseReason) -> (Name, CloseReason) {
         self.handle.outbox.close(reason);
-        let Self { registered, mut socket, name, .. } = self;
+        let Self { registered, mut socket, name, .. } = *self;
         drop(registered);
         socket.close(reason).await;
         (name, reason)

@@ -36,7 +36,7 @@ use crate::{
     metrics::RefusedLabels,
     session::{self, Connection, SessionContext, Stream},
 };
-use slots::{NoSlot, Slot, Slots};
+use slots::{NoSlot, Slots};
 
 /// Grows as needed up to the largest frame; small, because most sessions are silent most of the time.
 const READ_BUFFER: usize = 1024;
@@ -112,10 +112,11 @@ impl Entrance {
         let context = Arc::clone(&self.context);
         let (trace_id, frame_bytes) = (trace_id.clone(), context.limits.frame_bytes);
         let serve = async move {
+            let _slot = slot;
             let Some(stream) = Box::pin(upgraded(upgrade, frame_bytes)).await else { return };
             session::serve(Connection { stream, trace_id, principal, channels }, context).await;
         };
-        self.sessions.spawn("session", hold(slot, serve));
+        self.sessions.spawn("session", serve);
         Ok(switch)
     }
 
@@ -140,11 +141,6 @@ impl Entrance {
         };
         session::verify(&self.context, token).map(Some).map_err(|error| unauthorized(&error))
     }
-}
-
-async fn hold(slot: Slot, serve: impl Future<Output = ()>) {
-    serve.await;
-    drop(slot);
 }
 
 async fn upgraded(upgrade: OnUpgrade, frame_bytes: usize) -> Option<Stream> {

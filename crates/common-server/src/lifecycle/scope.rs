@@ -62,14 +62,15 @@ impl Scope {
         then: impl FnOnce(Verdict) + Send + 'static,
     ) {
         let mut running = self.running.lock();
-        let listed = Arc::clone(&self.running);
-        let spawned = self.tasks.spawn(async move {
-            let _unlist = Unlist(listed);
-            then(match AssertUnwindSafe(task).catch_unwind().await {
+        let unlist = Unlist(Arc::clone(&self.running));
+        // Not an async block: that would keep room for the task twice.
+        let spawned = self.tasks.spawn(AssertUnwindSafe(task).catch_unwind().map(move |ended| {
+            drop(unlist);
+            then(match ended {
                 Ok(result) => result.failure().map_or(Verdict::Ended, Verdict::Failed),
                 Err(panic) => Verdict::Failed(panic_message(panic.as_ref())),
             });
-        });
+        }));
         // The task cannot take itself off the list before it is on it: the list is locked.
         running.insert(spawned.id(), spawned.abort_handle());
         drop(running);
