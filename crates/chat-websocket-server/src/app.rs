@@ -142,6 +142,7 @@ pub async fn start(config: Config, lifecycle: &Lifecycle, logs: LogHandle) -> Re
         drain: lifecycle.soft_token().clone(),
         limits: session_limits(&config.limits, config.process.drain),
     });
+    ask_to_leave(&directory, lifecycle);
     info!(instance.id = %instance_id, "instance starts");
 
     let addresses = [("websocket", address(&websocket)), ("management", address(&management))];
@@ -232,6 +233,15 @@ fn keep_registry(
     Ok(registry)
 }
 
+/// When the instance drains, sessions leave, each at its own time.
+fn ask_to_leave(directory: &Arc<Directory>, lifecycle: &Lifecycle) {
+    let (directory, drain) = (Arc::clone(directory), lifecycle.soft_token().clone());
+    lifecycle.background().spawn("drain", async move {
+        drain.cancelled().await;
+        directory.sessions().iter().for_each(|session| session.outbox.ask_to_leave());
+    });
+}
+
 /// Without storage nobody can be let in, so no traffic is sent here while it is away.
 fn watch_storage(storage: Arc<dyn Storage>, latch: Latch, lifecycle: &Lifecycle) {
     let stop = lifecycle.background().stopping().clone();
@@ -284,6 +294,7 @@ fn room_limits(limits: &LimitsConfig) -> RoomLimits {
     RoomLimits {
         replay: limits.replay_events,
         linger: limits.room_linger,
+        coalesce: limits.coalesce,
         repair: limits.repair,
         sequencer: SequencerLimits { reorder_window: limits.reorder_window, ..SequencerLimits::default() },
         ..RoomLimits::default()

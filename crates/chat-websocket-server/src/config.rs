@@ -125,6 +125,9 @@ pub struct LimitsConfig {
     /// How long a room stays open after its last session left. Default 15 seconds.
     #[serde(with = "duration")]
     pub room_linger: Duration,
+    /// How long a room with many events and many sessions collects events for one write; zero for never. Default 4 ms.
+    #[serde(with = "duration")]
+    pub coalesce: Duration,
     /// Whether what the bus lost is read from the log. Always true, but for tests that prove that they notice a loss.
     pub repair: bool,
 }
@@ -149,6 +152,7 @@ impl Default for LimitsConfig {
             reconcile_interval: Duration::from_secs(2),
             reconcile_interval_without_redis: Duration::from_millis(500),
             room_linger: Duration::from_secs(15),
+            coalesce: Duration::from_millis(4),
             repair: true,
         }
     }
@@ -170,6 +174,7 @@ impl LimitsConfig {
         within("write_timeout", self.write_timeout, Duration::from_millis(100))?;
         within("reorder_window", self.reorder_window, Duration::ZERO)?;
         within("room_linger", self.room_linger, Duration::ZERO)?;
+        allowed("limits.coalesce", self.coalesce, Duration::ZERO, Duration::from_millis(100))?;
         let least = Duration::from_millis(50);
         within("reconcile_interval", self.reconcile_interval, least)?;
         within("reconcile_interval_without_redis", self.reconcile_interval_without_redis, least)
@@ -205,9 +210,9 @@ impl Default for RegistryConfig {
 impl RegistryConfig {
     fn check(&self) -> Result<(), ConfigError> {
         let second = Duration::from_secs(1);
-        allowed("registry.lease_ttl", self.lease_ttl, second)?;
-        allowed("registry.presence_grace", self.presence_grace, Duration::ZERO)?;
-        allowed("registry.sweep_interval", self.sweep_interval, second / 10)
+        allowed("registry.lease_ttl", self.lease_ttl, second, LONGEST)?;
+        allowed("registry.presence_grace", self.presence_grace, Duration::ZERO, LONGEST)?;
+        allowed("registry.sweep_interval", self.sweep_interval, second / 10, LONGEST)
     }
 }
 
@@ -222,12 +227,12 @@ fn at_least(key: &str, value: usize, least: usize) -> Result<(), ConfigError> {
 const LONGEST: Duration = Duration::from_secs(24 * 3_600);
 
 fn within(key: &str, value: Duration, least: Duration) -> Result<(), ConfigError> {
-    allowed(&format!("limits.{key}"), value, least)
+    allowed(&format!("limits.{key}"), value, least, LONGEST)
 }
 
-fn allowed(key: &str, value: Duration, least: Duration) -> Result<(), ConfigError> {
-    if value < least || value > LONGEST {
-        return Err(ConfigError::invalid(&format!("{key} = {value:?}; allowed: {least:?} to {LONGEST:?}")));
+fn allowed(key: &str, value: Duration, least: Duration, most: Duration) -> Result<(), ConfigError> {
+    if value < least || value > most {
+        return Err(ConfigError::invalid(&format!("{key} = {value:?}; allowed: {least:?} to {most:?}")));
     }
     Ok(())
 }

@@ -13,11 +13,11 @@ use chat_events::{
 use dashmap::DashMap;
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
-use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tracing::warn;
 use uuid::Uuid;
 
 use crate::{
+    frame::TextFrame,
     metrics::{Metrics, Queues},
     protocol::CloseReason,
     room::{
@@ -183,7 +183,7 @@ impl Directory {
 
     fn signal_user(&self, user_id: UserId, payload: &Bytes, metrics: &Metrics) {
         let signal = serde_json::from_slice::<UserSignal>(payload).ok().filter(|signal| signal.user_id() == user_id);
-        let frame = Utf8Bytes::try_from(Bytes::copy_from_slice(payload)).ok();
+        let frame = TextFrame::from_utf8(payload).ok();
         let (Some(signal), Some(frame)) = (signal, frame) else {
             metrics.malformed.inc();
             warn!(user.id = %user_id, "signal to a user skipped: it does not decode");

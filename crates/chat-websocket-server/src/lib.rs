@@ -9,6 +9,7 @@
 pub mod app;
 mod chatrooms;
 pub mod config;
+pub mod frame;
 pub mod hub;
 mod in_time;
 pub mod metrics;

@@ -43,6 +43,8 @@ pub struct Metrics {
     pub malformed: Counter,
     /// Times a room's queue was full and payloads were dropped.
     pub overruns: Counter,
+    /// Times that a hot room waited for more events.
+    pub coalesced: Counter,
     /// Times the bus may have lost payloads.
     pub interruptions: Counter,
     /// Comparisons of heads with the log: queries, each about many rooms.
@@ -173,6 +175,7 @@ impl Metrics {
         registry.register("disproved", "Events from the bus that the log does not have", self.disproved.clone());
         registry.register("malformed", "Payloads from the bus that do not decode", self.malformed.clone());
         registry.register("overruns", "Times that payloads for a room were dropped", self.overruns.clone());
+        registry.register("coalesced", "Times that a hot room waited for more events", self.coalesced.clone());
         registry.register("interruptions", "Times that the bus may have lost payloads", self.interruptions.clone());
         registry.register("reconciliations", "Queries that compare heads with the log", self.reconciliations.clone());
         registry.register("heads_compared", "Rooms compared with the log", self.heads_compared.clone());

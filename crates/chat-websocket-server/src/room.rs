@@ -7,6 +7,7 @@ mod confirmation;
 pub mod control;
 mod departures;
 pub mod event;
+mod heat;
 mod held;
 mod inbox;
 mod open;
@@ -49,6 +50,8 @@ pub struct RoomLimits {
     pub linger: Duration,
     /// How long a room waits for its subscription before it opens without, and relies on the reconciler.
     pub subscribe_timeout: Duration,
+    /// How long a hot room collects events for one write; zero for never.
+    pub coalesce: Duration,
     /// Whether holes are filled from the log. Always true, but for tests that prove that they notice a loss.
     pub repair: bool,
     /// Of its sequencer.
@@ -63,6 +66,7 @@ impl Default for RoomLimits {
             replay: 5_000,
             linger: Duration::from_secs(15),
             subscribe_timeout: Duration::from_secs(2),
+            coalesce: Duration::from_millis(4),
             repair: true,
             sequencer: SequencerLimits::default(),
             recent: RecentLimits::default(),

@@ -10,14 +10,23 @@ mod socket;
 mod strikes;
 mod welcome;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    future::poll_fn,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
-use chat_domain::{ChannelId, Clock, ports::Storage};
-use common_auth::{Principal, TokenVerifier};
+use chat_domain::{ChannelId, Clock, UserId, ports::Storage};
+use common_auth::{Principal, TokenVerifier, UnixTime};
 use common_logging::TraceId;
-use tokio::sync::Semaphore;
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, Sleep, sleep_until},
+};
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, debug, error_span};
+use tracing::{Instrument, Span, debug, error_span, field};
 use uuid::Uuid;
 
 pub use handle::{Registration, SessionHandle};
@@ -27,12 +36,12 @@ pub(crate) use welcome::verify;
 use crate::{
     hub::{Hub, Registered},
     metrics::{CloseLabels, Metrics, Sampling},
-    outbox::OutboxLimits,
+    outbox::{OutboxLimits, Taken},
     protocol::CloseReason,
     registry::Registry,
 };
 use heartbeat::Heartbeat;
-use socket::Socket;
+use socket::{Received, Socket};
 use strikes::Strikes;
 use welcome::Welcomed;
 
@@ -97,129 +106,209 @@ pub struct Connection {
 
 /// Serves a connection until it ends.
 pub async fn serve(connection: Connection, context: Arc<SessionContext>) {
-    let session_id = Uuid::now_v7();
-    // As an error, so that its fields stand in every line that the filter lets through.
-    let span = error_span!(
-        "session",
-        trace.id = %connection.trace_id,
-        session.id = %session_id,
-        user.id = tracing::field::Empty,
-    );
-    let metrics = Arc::clone(&context.metrics);
-    let reason = Session::run(connection, context, session_id).instrument(span.clone()).await;
+    let name = Name { session_id: Uuid::now_v7(), user_id: None, trace_id: connection.trace_id.clone() };
+    let (span, metrics) = (name.span(), Arc::clone(&context.metrics));
+    // What a session needs to begin, to obey and to end is large, and most of its life it only waits: each has memory of
+    // its own for as long as it takes.
+    let begun = Box::pin(Session::begin(connection, context, name).instrument(span)).await;
+    let (name, reason) = match begun {
+        Ok(session) => session.run().await,
+        Err(ended) => ended,
+    };
     metrics.closed.get_or_create(&CloseLabels { code: reason.code() }).inc();
     if reason == CloseReason::SlowConsumer {
         metrics.slow_consumers.inc();
     }
-    span.in_scope(|| debug!(close.code = reason.code(), close.reason = reason.as_str(), "session ended"));
+    name.span().in_scope(|| debug!(close.code = reason.code(), close.reason = reason.as_str(), "session ended"));
+}
+
+/// What lines in the log say of a session.
+struct Name {
+    session_id: Uuid,
+    user_id: Option<UserId>,
+    trace_id: TraceId,
+}
+
+impl Name {
+    /// For what is rarely done. What is done for every event does without: a span that lives as long as a session takes more
+    /// memory than the session, and entering it more time than a delivery may take.
+    fn span(&self) -> Span {
+        // As an error, so that its fields stand in every line that the filter lets through.
+        let (trace_id, session_id) = (&self.trace_id, self.session_id);
+        let span = error_span!("session", trace.id = %trace_id, session.id = %session_id, user.id = field::Empty);
+        if let Some(user_id) = self.user_id {
+            span.record("user.id", field::display(user_id));
+        }
+        span
+    }
 }
 
 /// An authenticated session.
 struct Session {
     context: Arc<SessionContext>,
+    name: Name,
     handle: Arc<SessionHandle>,
     registered: Registered,
-    principal: Principal,
     socket: Socket,
+    /// What is being written.
+    taken: Taken,
     heartbeat: Heartbeat,
     strikes: Strikes,
     /// Which of its writes are measured.
     sampling: Sampling,
-    /// When its token expires.
-    expires_at: tokio::time::Instant,
+    /// When its token expires, as the token says.
+    token_expires_at: UnixTime,
+    /// When it ends for that.
+    expires_at: Instant,
     /// When it leaves, once the instance drains.
-    leaves_at: Option<tokio::time::Instant>,
+    leaves_at: Option<Instant>,
+}
+
+/// Something that happens to a session.
+enum Occasion {
+    /// The client sent something, or is gone.
+    Received(Result<Received, CloseReason>),
+    /// The time has come for something.
+    Time,
+    /// There is something to send, or the session is to end or leave.
+    Taken,
 }
 
 impl Session {
-    async fn run(connection: Connection, context: Arc<SessionContext>, session_id: Uuid) -> CloseReason {
+    async fn begin(
+        connection: Connection,
+        context: Arc<SessionContext>,
+        mut name: Name,
+    ) -> Result<Box<Self>, (Name, CloseReason)> {
         let Connection { stream, principal, channels, .. } = connection;
         let mut socket = Socket::new(stream, context.limits.write_timeout, Arc::clone(&context.metrics));
-        let mut session = match welcome::welcome(&mut socket, principal, &context, session_id).await {
-            Ok(Welcomed { handle, registered, principal, strikes }) => Self {
-                heartbeat: Heartbeat::new(context.limits.heartbeat),
-                expires_at: requests::expiry(&principal, &*context.clock),
-                handle,
-                registered,
-                principal,
-                socket,
-                strikes,
-                sampling: Sampling::default(),
-                leaves_at: None,
-                context,
-            },
-            Err(reason) => {
-                socket.close(reason).await;
-                return reason;
-            }
-        };
-        let reason = session.serve(channels).await;
-        session.handle.outbox.close(reason);
-        let Self { registered, mut socket, .. } = session;
-        drop(registered);
-        socket.close(reason).await;
-        reason
+        let Welcomed { handle, registered, principal, strikes } =
+            match welcome::welcome(&mut socket, principal, &context, name.session_id).await {
+                Ok(welcomed) => welcomed,
+                Err(reason) => {
+                    socket.close(reason).await;
+                    return Err((name, reason));
+                }
+            };
+        name.user_id = Some(handle.user_id);
+        let mut session = Box::new(Self {
+            heartbeat: Heartbeat::new(context.limits.heartbeat),
+            token_expires_at: principal.expires_at,
+            expires_at: requests::expiry(principal.expires_at, &*context.clock),
+            name,
+            handle,
+            registered,
+            socket,
+            taken: Taken::default(),
+            strikes,
+            sampling: Sampling::default(),
+            leaves_at: None,
+            context,
+        });
+        match session.greet(channels).await {
+            Ok(()) => Ok(session),
+            Err(reason) => Err(session.end(reason).await),
+        }
     }
 
-    async fn serve(&mut self, channels: Vec<ChannelId>) -> CloseReason {
+    async fn greet(&mut self, channels: Vec<ChannelId>) -> Result<(), CloseReason> {
         // Not by way of the outbox, where signals to the user may wait already: HELLO comes first.
-        if let Err(reason) = self.socket.send(self.hello().encode()).await {
-            return reason;
+        self.socket.send(self.hello().encode()).await?;
+        // Whoever was here when the instance began to drain was asked; who comes now was not.
+        if self.context.drain.is_cancelled() {
+            self.handle.outbox.ask_to_leave();
         }
         if !channels.is_empty() {
             self.subscribe_at_once(channels).await;
         }
+        Ok(())
+    }
+
+    async fn run(mut self: Box<Self>) -> (Name, CloseReason) {
+        let mut timer = pin!(sleep_until(self.next_deadline()));
         loop {
-            if let Err(reason) = self.step().await {
-                return reason;
+            if let Err(reason) = self.step(timer.as_mut()).await {
+                return Box::pin(self.end(reason)).await;
+            }
+            let deadline = self.next_deadline();
+            if timer.deadline() != deadline {
+                timer.as_mut().reset(deadline);
             }
         }
     }
 
-    /// One thing that happens: something to send, something to read, or time passing.
-    async fn step(&mut self) -> Result<(), CloseReason> {
-        let deadline = self.next_deadline();
-        tokio::select! {
-            // After a pause of the process, a sign of life that waits is seen before the clock says that there is none.
-            biased;
-            received = self.socket.receive() => {
+    async fn end(self: Box<Self>, reason: CloseReason) -> (Name, CloseReason) {
+        self.handle.outbox.close(reason);
+        let Self { registered, mut socket, name, .. } = *self;
+        drop(registered);
+        socket.close(reason).await;
+        (name, reason)
+    }
+
+    /// One thing that happens.
+    async fn step(&mut self, timer: Pin<&mut Sleep>) -> Result<(), CloseReason> {
+        match self.wait(timer).await {
+            Occasion::Received(received) => {
                 let received = received?;
                 self.heartbeat.alive();
-                let obeyed = self.receive(received).await;
+                let span = self.name.span();
+                let obeyed = Box::pin(self.receive(received).instrument(span)).await;
                 if obeyed.is_err() {
                     // Who is sent away is told all the answers that led there; if that fails, it is gone already.
                     let _ = self.send_waiting().await;
                 }
                 obeyed
             }
-            () = self.context.drain.cancelled(), if self.leaves_at.is_none() => {
-                self.leaves_at = Some(self.pick_leaving());
-                Ok(())
-            }
-            () = tokio::time::sleep_until(deadline) => self.tick().await,
-            () = self.handle.outbox.filled() => self.send_waiting().await,
+            Occasion::Time => Box::pin(self.tick()).await,
+            Occasion::Taken => self.send_taken().await,
         }
     }
 
-    /// Writes all that waits in one go. What was queued before the outbox closed is still sent.
+    async fn wait(&mut self, mut timer: Pin<&mut Sleep>) -> Occasion {
+        let mut woken = false;
+        poll_fn(|cx| {
+            // Mostly it is woken to send something. Who has just sent looks at the rest first, so that none is forgotten.
+            if std::mem::replace(&mut woken, true) && self.handle.outbox.poll_take(cx, &mut self.taken).is_ready() {
+                return Poll::Ready(Occasion::Taken);
+            }
+            // After a pause of the process, a sign of life that waits is seen before the clock says that there is none.
+            if let Poll::Ready(received) = self.socket.poll_receive(cx) {
+                return Poll::Ready(Occasion::Received(received));
+            }
+            if timer.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Occasion::Time);
+            }
+            self.handle.outbox.poll_take(cx, &mut self.taken).map(|()| Occasion::Taken)
+        })
+        .await
+    }
+
     async fn send_waiting(&mut self) -> Result<(), CloseReason> {
-        let (frames, oldest) = self.handle.outbox.take_dated();
-        if !frames.is_empty() {
-            let (count, bytes) = (frames.len(), frames.iter().map(|frame| frame.len()).sum());
-            self.socket.send_all(frames).await?;
-            self.handle.outbox.written(count, bytes);
+        self.handle.outbox.take(&mut self.taken);
+        self.send_taken().await
+    }
+
+    /// Writes all that was taken in one go. What was queued before the outbox closed is still sent.
+    async fn send_taken(&mut self) -> Result<(), CloseReason> {
+        let count = self.taken.frames();
+        if count > 0 {
+            self.socket.send_all(&mut self.taken.waiting, count).await?;
+            let oldest = self.taken.oldest.take();
             self.sampling.wrote(oldest, &*self.context.clock, &self.context.metrics.delivery_latency);
         }
-        self.handle.outbox.closed().map_or(Ok(()), Err)
+        if self.taken.leaving && self.leaves_at.is_none() {
+            self.leaves_at = Some(self.pick_leaving());
+        }
+        self.taken.closed.map_or(Ok(()), Err)
     }
 
-    fn next_deadline(&self) -> tokio::time::Instant {
+    fn next_deadline(&self) -> Instant {
         let wake = self.heartbeat.next().min(self.expires_at);
         self.leaves_at.map_or(wake, |at| at.min(wake))
     }
 
     async fn tick(&mut self) -> Result<(), CloseReason> {
-        let now = tokio::time::Instant::now();
+        let now = Instant::now();
         if self.leaves_at.is_some_and(|at| at <= now) {
             self.send_away().await?;
             return Err(CloseReason::Draining);

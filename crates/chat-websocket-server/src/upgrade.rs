@@ -36,12 +36,10 @@ use crate::{
     metrics::RefusedLabels,
     session::{self, Connection, SessionContext, Stream},
 };
-use slots::{NoSlot, Slot, Slots};
+use slots::{NoSlot, Slots};
 
-/// What one write may gather before it goes out. Larger than any burst that an outbox holds.
-const WRITE_BUFFER: usize = 64 * 1024;
 /// Grows as needed up to the largest frame; small, because most sessions are silent most of the time.
-const READ_BUFFER: usize = 4 * 1024;
+const READ_BUFFER: usize = 1024;
 
 /// The entrance of an instance.
 pub struct Entrance {
@@ -114,10 +112,11 @@ impl Entrance {
         let context = Arc::clone(&self.context);
         let (trace_id, frame_bytes) = (trace_id.clone(), context.limits.frame_bytes);
         let serve = async move {
-            let Some(stream) = upgraded(upgrade, frame_bytes).await else { return };
+            let _slot = slot;
+            let Some(stream) = Box::pin(upgraded(upgrade, frame_bytes)).await else { return };
             session::serve(Connection { stream, trace_id, principal, channels }, context).await;
         };
-        self.sessions.spawn("session", hold(slot, serve));
+        self.sessions.spawn("session", serve);
         Ok(switch)
     }
 
@@ -144,17 +143,11 @@ impl Entrance {
     }
 }
 
-async fn hold(slot: Slot, serve: impl Future<Output = ()>) {
-    serve.await;
-    drop(slot);
-}
-
 async fn upgraded(upgrade: OnUpgrade, frame_bytes: usize) -> Option<Stream> {
     // An error means that the client went before it was answered.
     let parts = upgrade.await.ok()?.downcast::<TokioIo<TcpStream>>().ok()?;
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
-        .write_buffer_size(WRITE_BUFFER)
         .max_message_size(Some(frame_bytes))
         .max_frame_size(Some(frame_bytes));
     let stream = parts.io.into_inner();

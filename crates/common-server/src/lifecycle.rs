@@ -102,7 +102,6 @@ impl Lifecycle {
                 return verdict.log(name);
             }
             match verdict {
-                Verdict::Killed => return,
                 Verdict::Ended => tracing::error!(task.name = name, "an essential task ended, the process stops"),
                 Verdict::Failed(why) => {
                     tracing::error!(
@@ -179,7 +178,7 @@ impl Lifecycle {
 }
 
 async fn kill(name: &str, scope: &Scope) {
-    scope.killed().cancel();
+    scope.kill();
     if timeout(STOP_TIMEOUT, scope.wait_until_empty()).await.is_err() {
         tracing::error!(scope.name = name, tasks.left = scope.len(), "tasks block their thread and are abandoned");
     }

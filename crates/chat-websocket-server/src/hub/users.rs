@@ -5,11 +5,10 @@ use std::{sync::Arc, time::Duration};
 use chat_domain::{ChannelId, Timestamp, UserId, UserStatus};
 use chat_events::UserSignal;
 use tokio::time::Instant;
-use tokio_tungstenite::tungstenite::Utf8Bytes;
 use uuid::Uuid;
 
 use super::{Directory, UserSessions};
-use crate::{protocol::CloseReason, session::SessionHandle};
+use crate::{frame::TextFrame, protocol::CloseReason, session::SessionHandle};
 
 impl Directory {
     /// All sessions.
@@ -68,7 +67,7 @@ impl UserSessions {
     }
 
     /// Queues a signal for all sessions, which are the last words to those that it ends.
-    pub(super) fn tell(&self, signal: &UserSignal, frame: &Utf8Bytes) {
+    pub(super) fn tell(&self, signal: &UserSignal, frame: &TextFrame) {
         for session in self.sessions.values() {
             session.outbox.push(frame.clone());
             if let Some(reason) = ending(signal, session) {
@@ -86,7 +85,7 @@ impl UserSessions {
             return false;
         }
         // JSON is UTF-8.
-        let frame = Utf8Bytes::try_from(signal.to_json()).unwrap_or_default();
+        let frame = TextFrame::from_utf8(&signal.to_json()).unwrap_or_default();
         for (session, reason) in ended {
             session.outbox.push(frame.clone());
             session.outbox.close(reason);

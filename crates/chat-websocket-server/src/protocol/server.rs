@@ -1,9 +1,9 @@
 use chat_domain::{ChannelId, Epoch, Timestamp, UserId};
 use serde::Serialize;
-use tokio_tungstenite::tungstenite::Utf8Bytes;
 use uuid::Uuid;
 
 use super::RequestId;
+use crate::frame::TextFrame;
 
 /// A frame that the server makes itself; events and signals are passed on as they came.
 #[derive(Clone, Debug, Serialize)]
@@ -158,11 +158,11 @@ impl ServerFrame {
         }
     }
 
-    /// The text of the frame.
-    pub fn encode(&self) -> Utf8Bytes {
+    /// The frame as it is sent.
+    pub fn encode(&self) -> TextFrame {
         #[expect(clippy::expect_used, reason = "frames have string keys and no fallible Serialize of their own")]
         let json = serde_json::to_string(self).expect("frames serialise");
-        json.into()
+        TextFrame::from(&*json)
     }
 }
 
@@ -193,7 +193,7 @@ mod tests {
             ServerFrame::Reconnect { after_ms: 500 },
             ServerFrame::Pong { id: Some(RequestId::Text("a".into())) },
         ];
-        let texts: Vec<_> = frames.iter().map(|frame| frame.encode().as_str().to_owned()).collect();
+        let texts: Vec<_> = frames.iter().map(|frame| frame.encode().text().to_owned()).collect();
         insta::assert_snapshot!(texts.join("\n"));
     }
 }

@@ -12,11 +12,10 @@ use chat_domain::{
 };
 use moka::{future::Cache, policy::EvictionPolicy};
 use tokio::sync::Semaphore;
-use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tracing::warn;
 
 use super::{PAGE, READ_TIMEOUT, ReadLimits};
-use crate::{in_time::in_time, metrics::Metrics, room::event::RoomEvent};
+use crate::{frame::TextFrame, in_time::in_time, metrics::Metrics, room::event::RoomEvent};
 
 /// What a frame takes beside its bytes.
 const FRAME_OVERHEAD: usize = 96;
@@ -37,7 +36,7 @@ pub struct Log {
 pub struct Page {
     /// `seq` of the first.
     first: u64,
-    frames: Vec<Utf8Bytes>,
+    frames: Vec<TextFrame>,
 }
 
 /// What a read brought; a failure is shared by all who waited for it, and replaced by who comes later.
@@ -131,7 +130,7 @@ impl Page {
     }
 
     /// The event `seq` and those behind it, up to `upto` or the end of the page.
-    pub fn events(&self, seq: u64, upto: u64) -> impl Iterator<Item = &Utf8Bytes> {
+    pub fn events(&self, seq: u64, upto: u64) -> impl Iterator<Item = &TextFrame> {
         let skipped = seq.saturating_sub(self.first);
         let count = (upto + 1).saturating_sub(seq);
         let as_index = |number| usize::try_from(number).unwrap_or(usize::MAX);

@@ -1,20 +1,20 @@
 //! An event as a room handles it: parsed once, its bytes shared with every session.
 
-use bytes::Bytes;
 use chat_domain::{ChannelId, Timestamp, UserId, ports::LoggedEvent};
 use chat_events::{EventHeader, EventType};
 use common_logging::trace::Place;
 use thiserror::Error;
 use tokio::time::Instant;
-use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use crate::frame::{TextFrame, UncheckedFrame};
 
 /// An event of a room's log, ready to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoomEvent {
     /// Its place in the log.
     pub seq: u64,
-    /// The text frame that sessions receive; cloning it shares the bytes.
-    pub frame: Utf8Bytes,
+    /// What sessions receive; cloning it shares the bytes.
+    pub frame: TextFrame,
     /// What it does to who may listen.
     pub effect: Option<Effect>,
     /// When it was committed, by the clock of who did that.
@@ -47,7 +47,7 @@ pub enum Published {
     /// An event of the log.
     Event(RoomEvent),
     /// Something ephemeral, to be passed on as it is.
-    Signal(Utf8Bytes),
+    Signal(TextFrame),
 }
 
 /// Why a payload is skipped.
@@ -66,13 +66,13 @@ pub enum Malformed {
 
 impl Published {
     /// Reads a payload of the room's topic.
-    pub fn parse(channel_id: ChannelId, payload: Bytes) -> Result<Self, Malformed> {
-        let header = EventHeader::parse(&payload)?;
+    pub fn parse(channel_id: ChannelId, frame: UncheckedFrame) -> Result<Self, Malformed> {
+        let header = EventHeader::parse(frame.payload())?;
         if header.channel_id != channel_id {
             return Err(Malformed::Misrouted);
         }
         // serde_json has read it from UTF-8, but skips what it does not need without checking it.
-        let frame = Utf8Bytes::try_from(payload).map_err(|_| Malformed::NotUtf8)?;
+        let frame = frame.check().map_err(|_| Malformed::NotUtf8)?;
         let Some(seq) = header.seq else { return Ok(Self::Signal(frame)) };
         let effect = match (header.event_type, header.user_id) {
             (Some(EventType::MemberLeft), Some(user_id)) => Some(Effect::Left(user_id)),
@@ -88,7 +88,7 @@ impl Published {
 impl RoomEvent {
     /// Reads an entry of the room's log. Its trace is of the past.
     pub fn from_log(logged: &LoggedEvent) -> Result<Self, Malformed> {
-        match Published::parse(logged.channel_id, logged.body.clone())? {
+        match Published::parse(logged.channel_id, UncheckedFrame::new(&logged.body))? {
             Published::Event(event) if event.seq == logged.seq => Ok(Self { traced: None, ..event }),
             Published::Event(_) | Published::Signal(_) => Err(Malformed::Misrouted),
         }
@@ -102,7 +102,7 @@ mod tests {
     const CHANNEL: &str = "018f4e7a-0000-7000-8000-000000000001";
 
     fn parse(payload: &str) -> Result<Published, Malformed> {
-        Published::parse(CHANNEL.parse().unwrap(), Bytes::copy_from_slice(payload.as_bytes()))
+        Published::parse(CHANNEL.parse().unwrap(), UncheckedFrame::new(payload.as_bytes()))
     }
 
     #[test]
@@ -111,7 +111,7 @@ mod tests {
             r#"{{"type":"MESSAGE","channelId":"{CHANNEL}","seq":7,"at":"1970-01-01T00:00:00.005Z","content":"ü","new":[1]}}"#
         );
         let Ok(Published::Event(event)) = parse(&payload) else { panic!() };
-        assert_eq!((event.seq, event.frame.as_str(), event.effect), (7, payload.as_str(), None));
+        assert_eq!((event.seq, event.frame.text(), event.effect), (7, payload.as_str(), None));
         assert_eq!(event.at, Some(Timestamp::from_millis(5)));
     }
 
@@ -140,6 +140,6 @@ mod tests {
         let mut bytes = format!(r#"{{"type":"MESSAGE","channelId":"{CHANNEL}","seq":1,"content":"?"}}"#).into_bytes();
         let at = bytes.iter().position(|b| *b == b'?').unwrap();
         bytes[at] = 0xff;
-        assert!(Published::parse(CHANNEL.parse().unwrap(), bytes.into()).is_err());
+        assert!(Published::parse(CHANNEL.parse().unwrap(), UncheckedFrame::new(&bytes)).is_err());
     }
 }

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::control::Control;
+use crate::frame::UncheckedFrame;
 
 /// Most payloads that wait. A room takes all of them at once, so this is what comes in while it serves the ones before.
 const PAYLOADS: usize = 1_024;
@@ -37,7 +38,7 @@ struct State {
 #[derive(Debug, Default)]
 pub struct Waiting {
     /// Payloads in the order in which they came.
-    pub payloads: VecDeque<Bytes>,
+    pub payloads: VecDeque<UncheckedFrame>,
     /// Wishes in the order in which they came.
     pub controls: VecDeque<Control>,
     /// Payloads were dropped.
@@ -53,8 +54,7 @@ pub struct Waiting {
 pub struct Busy;
 
 impl Inbox {
-    /// Queues a payload from the bus, or takes note that it was dropped. It is copied: the bytes pin the much larger
-    /// buffer that they were read into.
+    /// Queues a payload from the bus, or takes note that it was dropped. It is copied, as the frame that goes out.
     pub fn publish(&self, payload: &[u8]) {
         let mut state = self.state.lock();
         let full = state.waiting.payloads.len() >= PAYLOADS || state.payload_bytes + payload.len() > PAYLOAD_BYTES;
@@ -62,7 +62,7 @@ impl Inbox {
             state.waiting.overrun = true;
         } else {
             state.payload_bytes += payload.len();
-            state.waiting.payloads.push_back(Bytes::copy_from_slice(payload));
+            state.waiting.payloads.push_back(UncheckedFrame::new(payload));
         }
         drop(state);
         self.filled.notify_one();

@@ -2,14 +2,13 @@
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
-use bytes::Bytes;
 use chat_domain::{
     ChannelType, Epoch, UserId,
     ports::{Head, LoggedEvent, StorageError},
 };
 use common_logging::trace::SpanKind;
 use futures_util::future::OptionFuture;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use uuid::Uuid;
@@ -19,6 +18,7 @@ use super::{
     control::{Answer, Control, Join},
     departures::Departures,
     event::{Effect, Published, RoomEvent, Traced},
+    heat::Heat,
     held::Held,
     presence::Presence,
     recent::Recent,
@@ -28,6 +28,7 @@ use super::{
     turn::{self, Turn},
 };
 use crate::{
+    frame::UncheckedFrame,
     protocol::{CloseReason, ErrorCode, Position, ResetReason, ServerFrame, UnsubscribeReason},
     reader::{Log, LogReader},
     session::SessionHandle,
@@ -61,6 +62,7 @@ pub(super) struct OpenRoom {
     /// What its sessions were given to write.
     turn: Turn,
     held: Held,
+    heat: Heat,
     /// A read of the log that is under way.
     read: Option<LogRead>,
     presence: Presence,
@@ -72,6 +74,7 @@ impl OpenRoom {
         let limits = room.context.limits;
         let mut this = Self {
             turn: Turn::default(),
+            heat: Heat::new(limits.coalesce, Instant::now()),
             held: Held::new(Arc::clone(&room.context.metrics)),
             presence: Presence::new(
                 room.channel_id,
@@ -102,6 +105,7 @@ impl OpenRoom {
             let wake_at = [self.sequencer.read_at(), ends_at, self.presence.wake_at()].into_iter().flatten().min();
             tokio::select! {
                 () = inbox.filled() => {
+                    self.collect().await;
                     self.turn.go_on(Instant::now());
                     self.take_inbox().await;
                 }
@@ -126,8 +130,17 @@ impl OpenRoom {
         }
     }
 
+    /// If the room is hot, waits until there are more events to deliver together.
+    async fn collect(&mut self) {
+        if let Some(wait) = self.heat.wait(self.subscribers.len(), Instant::now()) {
+            self.room.context.metrics.coalesced.inc();
+            sleep(wait).await;
+        }
+    }
+
     async fn take_inbox(&mut self) {
         let mut waiting = self.room.handle.inbox.take();
+        self.heat.add(waiting.payloads.len(), Instant::now());
         if waiting.overrun {
             self.room.context.metrics.overruns.inc();
             self.doubt();
@@ -156,7 +169,7 @@ impl OpenRoom {
         warn!(channel.id = %self.room.channel_id, reason = %reason, "payload skipped");
     }
 
-    async fn hear(&mut self, payload: Bytes) {
+    async fn hear(&mut self, payload: UncheckedFrame) {
         let metrics = &self.room.context.metrics;
         match Published::parse(self.room.channel_id, payload) {
             Ok(Published::Event(event)) => match self.sequencer.offer(event, Instant::now(), &mut self.ready) {

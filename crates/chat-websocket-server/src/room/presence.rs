@@ -11,10 +11,12 @@ use chat_events::{
     bus::{Interest, Subscriber},
 };
 use tokio::time::Instant;
-use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::subscribers::{Subscribers, Watch};
-use crate::registry::{Listed, Registry};
+use crate::{
+    frame::TextFrame,
+    registry::{Listed, Registry},
+};
 
 /// Most users that a list names. Who wants to know all of more than that asks over HTTP who the members are.
 const LISTED: usize = 500;
@@ -172,9 +174,9 @@ impl Presence {
         }
     }
 
-    fn frame(&self, users: Vec<UserPresence>, online: Option<u64>) -> Utf8Bytes {
+    fn frame(&self, users: Vec<UserPresence>, online: Option<u64>) -> TextFrame {
         let signal = PresenceSignal { channel_id: self.channel_id, users, online };
         // JSON is UTF-8.
-        Utf8Bytes::try_from(signal.to_json()).unwrap_or_default()
+        TextFrame::from_utf8(&signal.to_json()).unwrap_or_default()
     }
 }

@@ -2,12 +2,12 @@
 
 use std::collections::VecDeque;
 
-use tokio_tungstenite::tungstenite::Utf8Bytes;
+use crate::frame::TextFrame;
 
 /// The newest delivered events of one room, without a hole, within bounds: the oldest go first.
 #[derive(Debug)]
 pub(super) struct Recent {
-    frames: VecDeque<Utf8Bytes>,
+    frames: VecDeque<TextFrame>,
     bytes: usize,
     /// `seq` behind the newest.
     next: u64,
@@ -36,7 +36,7 @@ impl Recent {
     }
 
     /// Adds the event that follows the newest one.
-    pub(super) fn push(&mut self, frame: Utf8Bytes) {
+    pub(super) fn push(&mut self, frame: TextFrame) {
         self.bytes += frame.len();
         self.next += 1;
         self.frames.push_back(frame);
@@ -47,7 +47,7 @@ impl Recent {
     }
 
     /// The events after `seq` up to the newest, or `None` if some of them are not here.
-    pub(super) fn after(&self, seq: u64) -> Option<impl Iterator<Item = &Utf8Bytes> + Clone> {
+    pub(super) fn after(&self, seq: u64) -> Option<impl Iterator<Item = &TextFrame> + Clone> {
         let missing = usize::try_from(self.next.checked_sub(seq + 1)?).ok()?;
         let skipped = self.frames.len().checked_sub(missing)?;
         Some(self.frames.range(skipped..))
@@ -61,13 +61,13 @@ mod tests {
     fn recent(limits: RecentLimits, head: u64, count: u64) -> Recent {
         let mut recent = Recent::new(head, limits);
         for seq in head + 1..=head + count {
-            recent.push(seq.to_string().into());
+            recent.push(TextFrame::from(&*seq.to_string()));
         }
         recent
     }
 
     fn after(recent: &Recent, seq: u64) -> Option<Vec<u64>> {
-        recent.after(seq).map(|frames| frames.map(|frame| frame.as_str().parse().unwrap()).collect())
+        recent.after(seq).map(|frames| frames.map(|frame| frame.text().parse().unwrap()).collect())
     }
 
     #[test]
@@ -89,7 +89,7 @@ mod tests {
     fn is_bounded_by_number_and_by_size() {
         let few = recent(RecentLimits { events: 2, bytes: 1_000 }, 0, 5);
         assert_eq!((after(&few, 2), after(&few, 3)), (None, Some(vec![4, 5])));
-        let small = recent(RecentLimits { events: 100, bytes: 3 }, 0, 5);
+        let small = recent(RecentLimits { events: 100, bytes: 9 }, 0, 5);
         assert_eq!((after(&small, 1), after(&small, 2)), (None, Some(vec![3, 4, 5])));
     }
 

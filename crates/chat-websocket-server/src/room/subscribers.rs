@@ -3,12 +3,12 @@
 use std::{collections::HashMap, sync::Arc};
 
 use chat_domain::UserId;
-use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tokio_util::sync::DropGuard;
 use uuid::Uuid;
 
 use super::event::RoomEvent;
 use crate::{
+    frame::{Frames, TextFrame},
     protocol::{CloseReason, RequestId},
     session::SessionHandle,
 };
@@ -108,7 +108,7 @@ impl Subscribers {
     }
 
     /// Gives the list to those for whom it was read.
-    pub(super) fn give_list(&mut self, frame: &Utf8Bytes) {
+    pub(super) fn give_list(&mut self, frame: &TextFrame) {
         for one in self.list.iter_mut().filter(|one| one.watch == Watch::Asked) {
             one.watch = Watch::Told;
             one.session.outbox.push(frame.clone());
@@ -124,7 +124,7 @@ impl Subscribers {
     }
 
     /// Tells those who have the list of a change.
-    pub(super) fn tell_watchers(&self, frame: &Utf8Bytes) {
+    pub(super) fn tell_watchers(&self, frame: &TextFrame) {
         for one in self.list.iter().filter(|one| one.watch == Watch::Told) {
             one.session.outbox.push(frame.clone());
         }
@@ -197,11 +197,20 @@ impl Subscribers {
     /// Queues consecutive events for each live session that does not have them yet. Returns how many deliveries that was.
     pub(super) fn deliver(&self, events: &[RoomEvent]) -> u64 {
         let mut deliveries = 0;
+        // All sessions but those that have just come get the same, in one piece.
+        let mut shared: Option<(usize, Frames)> = None;
         for subscriber in &self.list {
             let Progress::Live(from) = subscriber.progress else { continue };
             let news = &events[events.partition_point(|event| event.seq < from)..];
-            let oldest = news.first().and_then(|event| event.at);
-            subscriber.session.outbox.push_live(oldest, news.iter().map(|event| event.frame.clone()));
+            let Some(first) = news.first() else { continue };
+            let frames = match &shared {
+                Some((count, frames)) if *count == news.len() => frames.clone(),
+                _ => {
+                    let frames = Frames::join(news.iter().map(|event| &event.frame));
+                    shared.insert((news.len(), frames)).1.clone()
+                }
+            };
+            subscriber.session.outbox.push_live(first.at, frames);
             deliveries += news.len() as u64;
         }
         deliveries

@@ -93,10 +93,10 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::room::event::Effect;
+    use crate::{frame::TextFrame, room::event::Effect};
 
     fn event(seq: u64, bytes: usize, effect: Option<Effect>) -> RoomEvent {
-        RoomEvent { seq, frame: "x".repeat(bytes).into(), effect, at: None, traced: None }
+        RoomEvent { seq, frame: TextFrame::from(&*"x".repeat(bytes)), effect, at: None, traced: None }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::{
 };
 
 use chat_domain::{ChannelId, Clock, Timestamp, UserId, ports::Access};
-use common_auth::Principal;
+use common_auth::{Principal, UnixTime};
 use rand::RngExt;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
@@ -33,14 +33,14 @@ const RETURN_WINDOW: Duration = Duration::from_secs(1);
 const LONGEST: i64 = 365 * 24 * 3_600 * 1_000;
 
 /// When the session ends unless its token is renewed.
-fn ends_at(principal: &Principal, now: Timestamp) -> Timestamp {
-    Timestamp::from_millis(principal.expires_at.as_millis().min(now.as_millis() + LONGEST))
+fn ends_at(expires_at: UnixTime, now: Timestamp) -> Timestamp {
+    Timestamp::from_millis(expires_at.as_millis().min(now.as_millis() + LONGEST))
 }
 
 /// The same on the clock that timers go by.
-pub(super) fn expiry(principal: &Principal, clock: &dyn Clock) -> Instant {
+pub(super) fn expiry(expires_at: UnixTime, clock: &dyn Clock) -> Instant {
     let now = clock.now();
-    let left = ends_at(principal, now).as_millis().saturating_sub(now.as_millis());
+    let left = ends_at(expires_at, now).as_millis().saturating_sub(now.as_millis());
     Instant::now() + Duration::from_millis(u64::try_from(left).unwrap_or(0))
 }
 
@@ -92,7 +92,7 @@ impl Session {
             instance_id: self.context.instance_id,
             heartbeat_ms: u64::try_from(limits.heartbeat.as_millis()).unwrap_or(u64::MAX),
             max_frame_bytes: limits.frame_bytes,
-            expires_at: ends_at(&self.principal, self.context.clock.now()),
+            expires_at: ends_at(self.token_expires_at, self.context.clock.now()),
         }
     }
 
@@ -115,7 +115,7 @@ impl Session {
                 self.answer(&ServerFrame::error(None, None, ErrorCode::TokenInvalid, message));
             }
             Ok(principal) => match standing.check_token(&principal) {
-                Ok(()) => self.go_by(principal),
+                Ok(()) => self.go_by(&principal),
                 Err(error) => self.answer(&token_refused(&error)),
             },
             Err(error) => self.answer(&token_refused(&error)),
@@ -125,10 +125,10 @@ impl Session {
         Ok(())
     }
 
-    fn go_by(&mut self, principal: Principal) {
-        self.handle.set_token_issued_at(issued_at(&principal));
-        self.expires_at = expiry(&principal, &*self.context.clock);
-        self.principal = principal;
+    fn go_by(&mut self, principal: &Principal) {
+        self.handle.set_token_issued_at(issued_at(principal));
+        self.expires_at = expiry(principal.expires_at, &*self.context.clock);
+        self.token_expires_at = principal.expires_at;
         self.answer(&self.hello());
     }
 

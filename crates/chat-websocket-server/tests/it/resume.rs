@@ -41,9 +41,7 @@ async fn thousands_come_back_with_a_handful_of_reads_while_a_room_stays_live() {
         // In the middle of it all, what is live comes through.
         let seq = world.send(true).await;
         wait_for("a live event", DEADLINE, async || {
-            let frames = live.handle.outbox.take();
-            live.handle.outbox.written(frames.len(), frames.iter().map(|frame| frame.len()).sum());
-            frames.iter().any(|frame| frame.contains(&format!("\"seq\":{seq},"))).then_some(())
+            live.take().iter().any(|frame| frame.contains(&format!("\"seq\":{seq},"))).then_some(())
         })
         .await;
         live_events += 1;

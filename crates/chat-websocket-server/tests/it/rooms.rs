@@ -115,7 +115,7 @@ async fn what_is_not_published_is_found_by_the_next_join() {
         status.delivered == heard
     })
     .await;
-    let sent: Vec<_> = alice.handle.outbox.take().iter().map(|text| text.contains("\"MESSAGE\"")).collect();
+    let sent: Vec<_> = alice.take().iter().map(|text| text.contains("\"MESSAGE\"")).collect();
     assert_eq!((sent, lost + 1), (vec![true, true], heard));
 }
 
@@ -156,5 +156,5 @@ async fn without_repair_a_hole_stays_a_hole() {
         world.join(&late, world.access(world.alice).await, Some(0));
         assert_eq!(late.until("SUBSCRIBED").await, [frame("MESSAGE", heard), frame("SUBSCRIBED", None)]);
     }
-    assert!(alice.handle.outbox.take().is_empty());
+    assert!(alice.take().is_empty());
 }

@@ -74,7 +74,7 @@ async fn who_may_read_or_is_not_known_stays() {
 
     assert_eq!(world.metrics.users_compared.get(), 3);
     for session in sessions {
-        assert_eq!((session.handle.outbox.closed(), session.handle.outbox.take().len()), (None, 0));
+        assert_eq!((session.handle.outbox.closed(), session.take().len()), (None, 0));
     }
 }
 
@@ -158,7 +158,7 @@ async fn a_revocation_ends_the_sessions_with_older_tokens_and_no_others() {
         assert_eq!(session.until("TOKENS_REVOKED").await, [frame("TOKENS_REVOKED", None)], "all are told");
         assert_eq!(session.handle.outbox.closed(), None);
     }
-    assert_eq!((alice.handle.outbox.closed(), alice.handle.outbox.take().len()), (None, 0));
+    assert_eq!((alice.handle.outbox.closed(), alice.take().len()), (None, 0));
     assert_eq!((world.metrics.malformed.get(), world.metrics.revocations_found.get()), (0, 0));
 }
 
@@ -174,7 +174,7 @@ async fn a_revocation_that_was_not_heard_is_found_once_and_spares_newer_tokens()
 
     has_lost_its_token(&old).await;
     has_lost_its_token(&again).await;
-    assert_eq!((new.handle.outbox.closed(), new.handle.outbox.take().len()), (None, 0));
+    assert_eq!((new.handle.outbox.closed(), new.take().len()), (None, 0));
     assert_eq!(world.metrics.revocations_found.get(), 1);
     assert_eq!(world.directory.users_due(Instant::now(), NEVER), [], "the others are confirmed");
 }

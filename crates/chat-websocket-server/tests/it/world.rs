@@ -18,9 +18,10 @@ use chat_events::{
 use chat_storage::DatabaseConfig;
 use chat_test_support::{redis::RedisServer, wait_for};
 use chat_websocket_server::{
+    frame::Frames,
     hub::{Directory, Hub, Registered},
     metrics::Metrics,
-    outbox::{Outbox, OutboxLimits},
+    outbox::{Outbox, OutboxLimits, Taken},
     protocol::Position,
     reader::{LogReader, ReadLimits},
     registry::{Registry, RegistryLimits},
@@ -218,9 +219,7 @@ impl Returning {
     /// Takes what waits, and checks that it is what comes next. Returns how many events it was.
     pub(crate) fn take(&mut self) -> u64 {
         let before = self.last;
-        let outbox = &self.session.handle.outbox;
-        let frames = outbox.take();
-        for frame in &frames {
+        for frame in self.session.take() {
             if frame.contains("\"SUBSCRIBED\"") {
                 assert_eq!(self.last, self.head, "it is told behind the last event");
                 self.subscribed = true;
@@ -231,19 +230,26 @@ impl Returning {
             assert_eq!(self.last + 1, seq, "in order, each once");
             self.last = seq;
         }
-        outbox.written(frames.len(), frames.iter().map(|frame| frame.len()).sum());
-        assert_eq!(outbox.closed(), None);
+        assert_eq!(self.session.handle.outbox.closed(), None);
         self.last - before
     }
 }
 
 impl Session {
+    /// What waits to be sent, as if it were written then.
+    pub(crate) fn take(&self) -> Vec<String> {
+        let mut taken = Taken::default();
+        self.handle.outbox.take(&mut taken);
+        let texts = taken.waiting.iter().flat_map(Frames::texts).map(str::to_owned).collect();
+        self.handle.outbox.written(&mut taken);
+        texts
+    }
+
     /// What is sent up to and with the first frame of this type, each as its type and `seq`, if it has one.
     pub(crate) async fn until(&self, frame_type: &str) -> Vec<(String, Option<u64>)> {
         let mut seen = Vec::new();
         wait_for(frame_type, DEADLINE, async || {
-            for frame in self.handle.outbox.take() {
-                self.handle.outbox.written(1, frame.len());
+            for frame in self.take() {
                 let frame: Value = serde_json::from_str(&frame).unwrap();
                 let found = frame["type"].as_str().unwrap().to_owned();
                 seen.push((found, frame["seq"].as_u64()));

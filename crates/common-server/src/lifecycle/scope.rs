@@ -1,16 +1,21 @@
 //! A set of tasks that stop together.
 
-use std::{any::Any, fmt::Display, panic::AssertUnwindSafe};
+use std::{any::Any, collections::HashMap, fmt::Display, panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::FutureExt;
+use parking_lot::Mutex;
+use tokio::task::{AbortHandle, Id, try_id};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// Tasks with one pair of tokens: the first asks them to finish, the second drops them.
+/// Tasks with one pair of tokens: the first asks them to finish, the second is cancelled when they are dropped.
 #[derive(Clone, Debug, Default)]
 pub struct Scope {
     tasks: TaskTracker,
     stop: CancellationToken,
-    kill: CancellationToken,
+    killed: CancellationToken,
+    /// How to drop those that run. They do not watch a token for it: with many thousand tasks that costs more than what
+    /// they do.
+    running: Arc<Mutex<HashMap<Id, AbortHandle>>>,
 }
 
 impl Scope {
@@ -34,8 +39,16 @@ impl Scope {
         self.tasks.is_empty()
     }
 
-    pub(super) fn killed(&self) -> &CancellationToken {
-        &self.kill
+    pub(super) const fn killed(&self) -> &CancellationToken {
+        &self.killed
+    }
+
+    /// Drops all tasks, also those to come.
+    pub(super) fn kill(&self) {
+        // In this order: who is listed afterwards sees it.
+        self.killed.cancel();
+        let running = std::mem::take(&mut *self.running.lock());
+        running.values().for_each(AbortHandle::abort);
     }
 
     pub(super) async fn wait_until_empty(&self) {
@@ -48,17 +61,33 @@ impl Scope {
         task: impl Future<Output: TaskResult> + Send + 'static,
         then: impl FnOnce(Verdict) + Send + 'static,
     ) {
-        let kill = self.kill.clone();
-        self.tasks.spawn(async move {
-            then(tokio::select! {
-                biased;
-                () = kill.cancelled() => Verdict::Killed,
-                ended = AssertUnwindSafe(task).catch_unwind() => match ended {
-                    Ok(result) => result.failure().map_or(Verdict::Ended, Verdict::Failed),
-                    Err(panic) => Verdict::Failed(panic_message(panic.as_ref())),
-                },
+        let mut running = self.running.lock();
+        let unlist = Unlist(Arc::clone(&self.running));
+        // Not an async block: that would keep room for the task twice.
+        let spawned = self.tasks.spawn(AssertUnwindSafe(task).catch_unwind().map(move |ended| {
+            drop(unlist);
+            then(match ended {
+                Ok(result) => result.failure().map_or(Verdict::Ended, Verdict::Failed),
+                Err(panic) => Verdict::Failed(panic_message(panic.as_ref())),
             });
-        });
+        }));
+        // The task cannot take itself off the list before it is on it: the list is locked.
+        running.insert(spawned.id(), spawned.abort_handle());
+        drop(running);
+        if self.killed.is_cancelled() {
+            spawned.abort();
+        }
+    }
+}
+
+/// Takes the task that drops it off the list.
+struct Unlist(Arc<Mutex<HashMap<Id, AbortHandle>>>);
+
+impl Drop for Unlist {
+    fn drop(&mut self) {
+        if let Some(id) = try_id() {
+            self.0.lock().remove(&id);
+        }
     }
 }
 
@@ -80,9 +109,8 @@ impl<E: Display> TaskResult for Result<(), E> {
     }
 }
 
-/// How a task came to its end.
+/// How a task came to its end. One that is dropped is not judged.
 pub(super) enum Verdict {
-    Killed,
     Ended,
     Failed(String),
 }

@@ -9,7 +9,7 @@ const LIMITS: SequencerLimits = SequencerLimits {
 };
 
 fn event(seq: u64) -> RoomEvent {
-    RoomEvent { seq, frame: format!("event {seq}").into(), effect: None, at: None, traced: None }
+    RoomEvent { seq, frame: TextFrame::from(&*format!("event {seq}")), effect: None, at: None, traced: None }
 }
 
 fn seqs(events: &[RoomEvent]) -> Vec<u64> {
