@@ -18,7 +18,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::failure::{Failure, While};
 use frames::Frame;
@@ -28,7 +28,7 @@ use tally::Tally;
 
 /// How many connect at the same time, where nothing else is said.
 const AT_ONCE: usize = 32;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
 /// A burst is read in one go.
 const BUFFER: usize = 256 * 1024;
 thread_local! {
@@ -101,6 +101,8 @@ struct Connection {
     request: Option<String>,
     /// How many subscriptions are still to be confirmed.
     awaited: usize,
+    /// After how long to ask for the same again.
+    again: Option<Duration>,
 }
 
 impl Connection {
@@ -110,13 +112,15 @@ impl Connection {
             stream.set_nodelay(true)?;
             let Seat { upgrade, protocol, request, awaited, .. } = seat;
             let (carry, answers) = (Vec::new(), Vec::new());
-            let mut connection = Self { stream, tally, carry, answers, protocol, request, awaited };
+            let mut connection = Self { stream, tally, carry, answers, protocol, request, awaited, again: None };
             if let Some(upgrade) = &upgrade {
                 connection.upgrade(upgrade).await?;
             }
             while connection.awaited > 0 {
                 connection.read().await?;
+                connection.ask_again().await?;
             }
+            connection.request = None;
             Ok(connection)
         };
         timeout(CONNECT_TIMEOUT, entering)
@@ -144,6 +148,15 @@ impl Connection {
         let rest = self.carry.split_off(end);
         self.carry.clear();
         self.take(&rest)?;
+        self.answer().await
+    }
+
+    /// Asks once more if the server was not able to serve it.
+    async fn ask_again(&mut self) -> io::Result<()> {
+        let Some(wait) = self.again.take() else { return Ok(()) };
+        self.tally.count_refusal();
+        sleep(wait).await;
+        self.answers.extend(self.request.as_ref().map(client_text).unwrap_or_default());
         self.answer().await
     }
 
@@ -203,10 +216,13 @@ impl Connection {
                         messages += 1;
                         self.tally.message(payload);
                     }
-                    Meaning::Ready => self.answers.extend(self.request.take().map(client_text).unwrap_or_default()),
+                    Meaning::Ready => self.answers.extend(self.request.as_ref().map(client_text).unwrap_or_default()),
                     Meaning::Subscribed => self.awaited = self.awaited.saturating_sub(1),
                     Meaning::Question(answer) => self.answers.extend(client_text(answer)),
-                    Meaning::Refusal => return Err(io::Error::other(String::from_utf8_lossy(payload).into_owned())),
+                    Meaning::Refusal => return Err(refused(payload)),
+                    // Of several subscriptions it would be unclear which of them to ask for again.
+                    Meaning::Later(wait) if self.awaited == 1 && self.request.is_some() => self.again = Some(wait),
+                    Meaning::Later(_) => return Err(refused(payload)),
                     Meaning::Nothing => {}
                 },
                 Frame::Ping(payload) => self.answers.extend(frames::pong(payload)),
@@ -222,6 +238,10 @@ impl Connection {
         }
         Ok(bytes)
     }
+}
+
+fn refused(payload: &[u8]) -> io::Error {
+    io::Error::other(String::from_utf8_lossy(payload).into_owned())
 }
 
 fn client_text(text: impl AsRef<str>) -> Vec<u8> {

@@ -1,5 +1,7 @@
 //! What the texts of a server mean, as far as a connection has to know.
 
+use std::time::Duration;
+
 /// What an event begins with.
 pub(crate) const MESSAGE: &[u8] = b"{\"type\":\"MESSAGE\",";
 
@@ -23,6 +25,8 @@ pub(super) enum Meaning {
     /// It has to be answered with this.
     Question(&'static str),
     Refusal,
+    /// The same may be asked for later.
+    Later(Duration),
     Nothing,
 }
 
@@ -48,8 +52,17 @@ impl Protocol {
             Self::Bare => &[(MESSAGE, Meaning::Message)],
         };
         let meant = known.iter().find(|(beginning, _)| text.starts_with(beginning));
-        meant.map_or(Meaning::Nothing, |(_, meaning)| *meaning)
+        match meant.map_or(Meaning::Nothing, |(_, meaning)| *meaning) {
+            Meaning::Refusal => retry_after(text).map_or(Meaning::Refusal, Meaning::Later),
+            meaning => meaning,
+        }
     }
+}
+
+/// How long to wait, if that helps.
+fn retry_after(error: &[u8]) -> Option<Duration> {
+    let error: serde_json::Value = serde_json::from_slice(error).ok()?;
+    error["retryAfterMs"].as_u64().filter(|_| error["retryable"] == true).map(Duration::from_millis)
 }
 
 #[cfg(test)]
@@ -61,7 +74,9 @@ mod tests {
         let read = |text: &str| Protocol::Chat.read(text.as_bytes());
         assert_eq!(read(r#"{"type":"MESSAGE","seq":1}"#), Meaning::Message);
         assert_eq!(read(r#"{"type":"SUBSCRIBED","id":1}"#), Meaning::Subscribed);
-        assert_eq!(read(r#"{"type":"ERROR","code":"UNAVAILABLE"}"#), Meaning::Refusal);
+        assert_eq!(read(r#"{"type":"ERROR","code":"CHANNEL_NOT_FOUND","retryable":false}"#), Meaning::Refusal);
+        let later = read(r#"{"type":"ERROR","code":"UNAVAILABLE","retryable":true,"retryAfterMs":1000}"#);
+        assert_eq!(later, Meaning::Later(Duration::from_secs(1)));
         assert_eq!(read(r#"{"type":"PRESENCE"}"#), Meaning::Nothing);
     }
 

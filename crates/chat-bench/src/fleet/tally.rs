@@ -19,6 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Tally {
     delivered: AtomicU64,
     goal: AtomicU64,
+    /// How often a connection was told to ask again later.
+    refusals: AtomicU64,
     changed: Notify,
     complaint: OnceLock<String>,
     /// Length of the text of the last message.
@@ -42,6 +44,10 @@ impl Tally {
 
     pub(crate) fn delivered(&self) -> u64 {
         self.delivered.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn refusals(&self) -> u64 {
+        self.refusals.load(Ordering::Relaxed)
     }
 
     pub(crate) fn payload(&self) -> usize {
@@ -85,6 +91,10 @@ impl Tally {
         let mut delays = delays.lock();
         let delay = delays.origin.elapsed().saturating_sub(meant_at);
         delays.histogram.saturating_record(u64::try_from(delay.as_micros()).unwrap_or(u64::MAX));
+    }
+
+    pub(super) fn count_refusal(&self) {
+        self.refusals.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn add(&self, messages: u64) {

@@ -52,9 +52,10 @@ pub(super) async fn run(bench: &mut Bench) -> Result<Vec<Figure>, Failure> {
         let took = began.elapsed();
         let meanwhile = tally.take_delays();
         back.tally.reach(clients as u64).await?;
-        Ok::<_, Failure>((took, meanwhile))
+        Ok::<_, Failure>((took, meanwhile, back.tally.refusals()))
     };
-    let ((took, meanwhile), _) = futures_util::try_join!(storm, live.steady(LIVE_PER_SECOND, bench.scale.storm))?;
+    let ((took, meanwhile, refusals), _) =
+        futures_util::try_join!(storm, live.steady(LIVE_PER_SECOND, bench.scale.storm))?;
     let outlasted = BEFORE + took > bench.scale.storm;
     let outlasted = outlasted.then(|| "the live traffic ended before the last one was back".to_owned());
     let meanwhile: Histogram<u64> =
@@ -65,7 +66,7 @@ pub(super) async fn run(bench: &mut Bench) -> Result<Vec<Figure>, Failure> {
             .target("P8", Bound::AtMost(RESUMED))
             .note(format!(
                 "{clients} clients in {} rooms, all at the same time to the one that is left, each with a position and one \
-                 message missed; the client shares the cores",
+                 message missed; {refusals} times one was told to ask again later; the client shares the cores",
                 rooms.ids.len()
             )),
         Figure::new("live delivery meanwhile, p99", at(0.99)).target("P8", Bound::AtMost(P99)).note(format!(
