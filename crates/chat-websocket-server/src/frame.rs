@@ -218,7 +218,7 @@ mod tests {
         let joined = Frames::join(frames.iter());
         assert_eq!((joined.count(), joined.texts()), (texts.len(), texts.iter().map(String::as_str).collect()));
         assert_eq!(read(joined.wire()), texts);
-        assert_eq!(joined.wire().len(), frames.iter().map(TextFrame::len).sum());
+        assert_eq!(joined.wire().len(), frames.iter().map(TextFrame::len).sum::<usize>());
     }
 
     #[test]

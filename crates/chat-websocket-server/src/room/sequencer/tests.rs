@@ -1,4 +1,5 @@
 use super::*;
+use crate::frame::TextFrame;
 
 const LIMITS: SequencerLimits = SequencerLimits {
     reorder_window: Duration::from_millis(50),
