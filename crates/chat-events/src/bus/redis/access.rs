@@ -116,6 +116,8 @@ impl Access {
                 connection.unresponsive.max_timeout = Some(self.command_timeout);
                 connection.unresponsive.interval = self.command_timeout / 4;
                 connection.reconnect_on_auth_error = true;
+                // What is sent is whole, and waits for no more.
+                connection.tcp.nodelay = Some(true);
             });
         builder
     }
