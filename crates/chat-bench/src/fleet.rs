@@ -29,6 +29,8 @@ use tally::Tally;
 /// How many connect at the same time, where nothing else is said.
 const AT_ONCE: usize = 32;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
+/// Between two attempts of a connection that insists.
+const BACK_OFF: Duration = Duration::from_secs(1);
 /// A burst is read in one go.
 const BUFFER: usize = 256 * 1024;
 thread_local! {
@@ -107,26 +109,36 @@ struct Connection {
 
 impl Connection {
     async fn enter(seat: Seat, tally: Arc<Tally>) -> Result<Self, Failure> {
+        const WHAT: &str = "a connection to the server";
         let entering = async {
-            let stream = TcpStream::connect(seat.address).await?;
-            stream.set_nodelay(true)?;
-            let Seat { upgrade, protocol, request, awaited, .. } = seat;
-            let (carry, answers) = (Vec::new(), Vec::new());
-            let mut connection = Self { stream, tally, carry, answers, protocol, request, awaited, again: None };
-            if let Some(upgrade) = &upgrade {
-                connection.upgrade(upgrade).await?;
+            loop {
+                match Self::try_enter(&seat, Arc::clone(&tally)).await {
+                    Err(_) if seat.insists => {
+                        tally.count_refusal();
+                        sleep(BACK_OFF).await;
+                    }
+                    outcome => return outcome,
+                }
             }
-            while connection.awaited > 0 {
-                connection.read().await?;
-                connection.ask_again().await?;
-            }
-            connection.request = None;
-            Ok(connection)
         };
-        timeout(CONNECT_TIMEOUT, entering)
-            .await
-            .while_doing("a connection to the server")?
-            .map_err(|error: io::Error| Failure(format!("a connection to the server: {error}")))
+        timeout(CONNECT_TIMEOUT, entering).await.while_doing(WHAT)?.while_doing(WHAT)
+    }
+
+    async fn try_enter(seat: &Seat, tally: Arc<Tally>) -> io::Result<Self> {
+        let stream = TcpStream::connect(seat.address).await?;
+        stream.set_nodelay(true)?;
+        let Seat { protocol, awaited, .. } = *seat;
+        let (carry, answers, request) = (Vec::new(), Vec::new(), seat.request.clone());
+        let mut connection = Self { stream, tally, carry, answers, protocol, request, awaited, again: None };
+        if let Some(upgrade) = &seat.upgrade {
+            connection.upgrade(upgrade).await?;
+        }
+        while connection.awaited > 0 {
+            connection.read().await?;
+            connection.ask_again().await?;
+        }
+        connection.request = None;
+        Ok(connection)
     }
 
     async fn upgrade(&mut self, request: &str) -> io::Result<()> {

@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Tally {
     delivered: AtomicU64,
     goal: AtomicU64,
-    /// How often a connection was told to ask again later.
+    /// How often a connection had to ask or to come once more.
     refusals: AtomicU64,
     changed: Notify,
     complaint: OnceLock<String>,

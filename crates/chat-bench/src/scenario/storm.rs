@@ -66,7 +66,7 @@ pub(super) async fn run(bench: &mut Bench) -> Result<Vec<Figure>, Failure> {
             .target("P8", Bound::AtMost(RESUMED))
             .note(format!(
                 "{clients} clients in {} rooms, all at the same time to the one that is left, each with a position and one \
-                 message missed; {refusals} times one was told to ask again later; the client shares the cores",
+                 message missed; {refusals} times one was refused or closed and came again; the client shares the cores",
                 rooms.ids.len()
             )),
         Figure::new("live delivery meanwhile, p99", at(0.99)).target("P8", Bound::AtMost(P99)).note(format!(
