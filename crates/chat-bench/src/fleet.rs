@@ -53,12 +53,14 @@ impl Fleet {
         Ok(fleet)
     }
 
-    /// Connects all of them at the same time.
-    pub(crate) async fn storm(seats: Vec<Seat>, tally: Tally) -> Result<Self, Failure> {
+    /// Connects all of them at the same time, and goes on with those that are subscribed when all are, or patience ends.
+    pub(crate) async fn storm(seats: Vec<Seat>, tally: Tally, patience: Duration) -> Result<Self, Failure> {
         let mut fleet = Self { tally: Arc::new(tally), size: 0, tasks: JoinSet::new() };
         let all = seats.len();
-        fleet.enter(seats, all).await?;
-        Ok(fleet)
+        match timeout(patience, fleet.enter(seats, all)).await {
+            Ok(outcome) => outcome.map(|()| fleet),
+            Err(_) => Ok(fleet),
+        }
     }
 
     /// Connects more.

@@ -168,10 +168,11 @@ fn measure(arguments: &Arguments) -> Result<bool, Failure> {
 /// Ends a scenario and all that it started when the process is asked to end.
 async fn unless_interrupted<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let mut terminated = signal(SignalKind::terminate())?;
+    let mut interrupted = signal(SignalKind::interrupt())?;
     tokio::select! {
         done = work => done,
         _ = terminated.recv() => Err(Failure::new("interrupted")),
-        interrupted = tokio::signal::ctrl_c() => interrupted.map_or_else(|error| Err(error.into()), |()| Err(Failure::new("interrupted"))),
+        _ = interrupted.recv() => Err(Failure::new("interrupted")),
     }
 }
 
