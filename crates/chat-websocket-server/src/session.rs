@@ -78,7 +78,9 @@ pub struct SessionContext {
     pub registry: Arc<Registry>,
     /// Who may listen to what.
     pub storage: Arc<dyn Storage>,
-    /// Bounds how many sessions ask storage at once.
+    /// Bounds how many sessions that come ask storage at once.
+    pub entrance: Semaphore,
+    /// Bounds how many sessions that are here do.
     pub admission: Semaphore,
     /// Checks tokens.
     pub verifier: TokenVerifier,

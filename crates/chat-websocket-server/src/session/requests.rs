@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use super::{
     Session,
     socket::Received,
-    welcome::{ask_storage, check_status, issued_at, token_refused, verify},
+    welcome::{STORAGE_TIMEOUT, ask_storage, check_status, issued_at, token_refused, verify},
 };
 use crate::{
     metrics::FrameType,
@@ -100,7 +100,8 @@ impl Session {
     /// one goes on until it expires.
     async fn renew(&mut self, token: &str) -> Result<(), CloseReason> {
         let user_id = self.handle.user_id;
-        let standing = match check_status(user_id, &self.context).await {
+        let line = &self.context.admission;
+        let standing = match check_status(user_id, &self.context, line, STORAGE_TIMEOUT).await {
             Ok(standing) => standing,
             Err(CloseReason::TryAgainLater) => {
                 let message = "storage is away; the old token goes on";

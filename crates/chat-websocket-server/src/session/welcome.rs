@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use chat_domain::{Timestamp, UserId, ports::StorageError, user::is_void};
 use common_auth::{Principal, TokenError};
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout, timeout_at},
+};
 use tracing::{Span, warn};
 use uuid::Uuid;
 
@@ -22,7 +25,10 @@ use crate::{
 };
 
 /// How long a session waits for storage. Meanwhile it neither reads nor writes.
-const STORAGE_TIMEOUT: Duration = Duration::from_secs(3);
+pub(super) const STORAGE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a session that comes waits in line before that. Clients wait for 10 s; who gives up sooner and comes again makes
+/// the line longer and lets nobody in.
+const LINE_TIMEOUT: Duration = Duration::from_secs(7);
 
 /// A client that may be here.
 pub(super) struct Welcomed {
@@ -56,7 +62,7 @@ pub(super) async fn welcome(
     let standing = async {
         // In this order: a ban or a revocation that comes after the look at storage is heard.
         context.hub.hear_user(user_id).await;
-        check_status(user_id, context).await
+        check_status(user_id, context, &context.entrance, LINE_TIMEOUT).await
     };
     let (standing, admitted) = tokio::join!(standing, context.registry.admit(&handle));
     let standing = standing?;
@@ -157,21 +163,25 @@ impl Standing {
 }
 
 /// May the user be here? One that storage does not know yet may: it is in no channel, and nothing says that it may not.
-/// Whoever asks confirms the user when it has dealt with the token.
-pub(super) async fn check_status(user_id: UserId, context: &SessionContext) -> Result<Standing, CloseReason> {
+/// Whoever asks confirms the user when it has dealt with the token. It waits in this line for as long as it has patience,
+/// and then for storage.
+pub(super) async fn check_status(
+    user_id: UserId,
+    context: &SessionContext,
+    line: &Semaphore,
+    patience: Duration,
+) -> Result<Standing, CloseReason> {
+    let turn = timeout(patience, line.acquire()).await;
+    let _turn = turn.map_err(|_| CloseReason::TryAgainLater)?;
     let read_at = Instant::now();
-    let read = async {
-        let _permit = context.admission.acquire().await.ok();
-        context.storage.user(user_id).await
-    };
-    match ask_storage("the status of a user", read).await {
+    match ask_storage("the status of a user", context.storage.user(user_id)).await {
         Some(Some(user)) if !user.status.may_read() => Err(CloseReason::Forbidden),
         Some(user) => Ok(Standing { tokens_valid_from: user.and_then(|user| user.tokens_valid_from), read_at }),
         None => Err(CloseReason::TryAgainLater),
     }
 }
 
-/// What storage answers within [`STORAGE_TIMEOUT`], the wait in line included.
+/// What storage answers within [`STORAGE_TIMEOUT`], the wait in line included, if `read` begins with one.
 pub(super) async fn ask_storage<T>(
     what: &'static str,
     read: impl Future<Output = Result<T, StorageError>>,

@@ -38,6 +38,7 @@ async fn connect(world: &World, user: UserId) -> (WebSocketStream<TcpStream>, Jo
         hub: Arc::clone(&world.hub),
         registry: Arc::clone(&world.registry),
         storage: Arc::clone(&world.storage),
+        entrance: Semaphore::new(1),
         admission: Semaphore::new(1),
         verifier: TokenVerifier::new(&AuthConfig { secret, ..AuthConfig::default() }).unwrap(),
         clock: Arc::new(SystemClock),
