@@ -34,6 +34,7 @@ fn payload(channel_id: ChannelId, seq: u64) -> Vec<u8> {
     .into_bytes()
 }
 
+#[expect(clippy::panic, reason = "what does not parse has no speed")]
 fn event(channel_id: ChannelId, seq: u64) -> RoomEvent {
     match Published::parse(channel_id, UncheckedFrame::new(&payload(channel_id, seq))) {
         Ok(Published::Event(event)) => event,

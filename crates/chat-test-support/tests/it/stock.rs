@@ -83,14 +83,18 @@ impl Stock {
         }
     }
 
-    /// The next text frame, which has to be of this type.
+    /// The next text frame, which has to be of this type. That a channel was added before may be told at any time: the bus
+    /// need not be connected yet when a channel is made.
     pub(crate) async fn expect(&mut self, kind: &str) -> Value {
-        match self.next().await {
-            Ok(frame) => {
-                assert_eq!(frame["type"], kind, "{frame}");
-                frame
+        loop {
+            match self.next().await {
+                Ok(frame) if frame["type"] == "CHANNEL_ADDED" && kind != "CHANNEL_ADDED" => {}
+                Ok(frame) => {
+                    assert_eq!(frame["type"], kind, "{frame}");
+                    return frame;
+                }
+                Err(code) => panic!("closed with {code:?} instead of {kind}"),
             }
-            Err(code) => panic!("closed with {code:?} instead of {kind}"),
         }
     }
 
