@@ -4,7 +4,7 @@ use std::{any::Any, collections::HashMap, fmt::Display, panic::AssertUnwindSafe,
 
 use futures_util::FutureExt;
 use parking_lot::Mutex;
-use tokio::task::{AbortHandle, Id, try_id};
+use tokio::task::AbortHandle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Tasks with one pair of tokens: the first asks them to finish, the second is cancelled when they are dropped.
@@ -15,7 +15,7 @@ pub struct Scope {
     killed: CancellationToken,
     /// How to drop those that run. They do not watch a token for it: with many thousand tasks that costs more than what
     /// they do.
-    running: Arc<Mutex<HashMap<Id, AbortHandle>>>,
+    running: Arc<Mutex<Running>>,
 }
 
 impl Scope {
@@ -47,8 +47,8 @@ impl Scope {
     pub(super) fn kill(&self) {
         // In this order: who is listed afterwards sees it.
         self.killed.cancel();
-        let running = std::mem::take(&mut *self.running.lock());
-        running.values().for_each(AbortHandle::abort);
+        let places = std::mem::take(&mut self.running.lock().places);
+        places.values().flatten().for_each(AbortHandle::abort);
     }
 
     pub(super) async fn wait_until_empty(&self) {
@@ -61,33 +61,57 @@ impl Scope {
         task: impl Future<Output: TaskResult> + Send + 'static,
         then: impl FnOnce(Verdict) + Send + 'static,
     ) {
-        let mut running = self.running.lock();
-        let unlist = Unlist(Arc::clone(&self.running));
+        if self.killed.is_cancelled() {
+            return;
+        }
+        // A runtime that ends drops the task at once, in the middle of spawning it: no lock is held then.
+        let listed = Listed::new(&self.running);
+        let id = listed.id;
         // Not an async block: that would keep room for the task twice.
         let spawned = self.tasks.spawn(AssertUnwindSafe(task).catch_unwind().map(move |ended| {
-            drop(unlist);
+            drop(listed);
             then(match ended {
                 Ok(result) => result.failure().map_or(Verdict::Ended, Verdict::Failed),
                 Err(panic) => Verdict::Failed(panic_message(panic.as_ref())),
             });
         }));
-        // The task cannot take itself off the list before it is on it: the list is locked.
-        running.insert(spawned.id(), spawned.abort_handle());
-        drop(running);
+        if let Some(place) = self.running.lock().places.get_mut(&id) {
+            *place = Some(spawned.abort_handle());
+        }
+        // Who was killed in between had no handle on the list.
         if self.killed.is_cancelled() {
             spawned.abort();
         }
     }
 }
 
-/// Takes the task that drops it off the list.
-struct Unlist(Arc<Mutex<HashMap<Id, AbortHandle>>>);
+/// The tasks that run, by a number each.
+#[derive(Debug, Default)]
+struct Running {
+    next: u64,
+    /// Empty while the task is being spawned.
+    places: HashMap<u64, Option<AbortHandle>>,
+}
 
-impl Drop for Unlist {
+/// A task's place on the list, for as long as the task is there.
+struct Listed {
+    id: u64,
+    running: Arc<Mutex<Running>>,
+}
+
+impl Listed {
+    fn new(running: &Arc<Mutex<Running>>) -> Self {
+        let mut list = running.lock();
+        list.next += 1;
+        let id = list.next;
+        list.places.insert(id, None);
+        Self { id, running: Arc::clone(running) }
+    }
+}
+
+impl Drop for Listed {
     fn drop(&mut self) {
-        if let Some(id) = try_id() {
-            self.0.lock().remove(&id);
-        }
+        self.running.lock().places.remove(&self.id);
     }
 }
 

@@ -144,3 +144,26 @@ fn only_a_crash_is_an_error_to_the_supervisor() {
     assert_eq!(code(Ending::Forced), format!("{:?}", ExitCode::SUCCESS));
     assert_eq!(code(Ending::Crashed), format!("{:?}", ExitCode::FAILURE));
 }
+
+#[test]
+fn a_runtime_that_has_ended_drops_what_is_spawned() {
+    let scope = Scope::default();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+    let handle = runtime.handle().clone();
+    drop(runtime);
+    let _inside = handle.enter();
+    scope.spawn("late", pending::<()>());
+    assert!(scope.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_spawned_into_a_killed_scope_is_dropped() {
+    let scope = Scope::default();
+    scope.kill();
+    let (sender, dropped) = tokio::sync::oneshot::channel::<()>();
+    scope.spawn("late", async move {
+        let _ = sender.send(());
+    });
+    assert!(dropped.await.is_err(), "it did not run");
+    assert!(scope.is_empty());
+}
