@@ -48,8 +48,8 @@ pub const INFO: ServerInfo = ServerInfo {
 };
 
 /// Less than the connections to storage that reads have by default: 12, for 4 of 16 are set aside for sending. With the
-/// admissions and entrances it is more than that; who comes too many waits for a connection. Replays get fewer, so that rooms with a
-/// hole do not wait behind them there.
+/// admissions and entrances it is more than that; who comes too many waits for a connection. Replays get fewer, so that
+/// rooms with a hole do not wait behind them there.
 ///
 /// With messages of 200 characters the pages are the 5 000 newest events of about twenty rooms.
 const READS: ReadLimits = ReadLimits { repairs: 6, replays: 4, page_bytes: 32 * 1024 * 1024 };

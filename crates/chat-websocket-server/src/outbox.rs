@@ -81,6 +81,13 @@ impl Taken {
     pub const fn frames(&self) -> usize {
         self.frames
     }
+
+    /// It is written. Returns how many frames and bytes it was.
+    fn forget(&mut self) -> (usize, usize) {
+        self.waiting.clear();
+        self.waiting.shrink_to(KEPT);
+        (std::mem::take(&mut self.frames), std::mem::take(&mut self.bytes))
+    }
 }
 
 impl Outbox {
@@ -195,7 +202,7 @@ impl Outbox {
             if state.taker.as_ref().is_none_or(|taker| !taker.will_wake(cx.waker())) {
                 state.taker = Some(cx.waker().clone());
             }
-            self.written_locked(state, taken);
+            self.release(state, taken.forget());
             return Poll::Pending;
         }
         self.take_locked(state, taken);
@@ -208,24 +215,16 @@ impl Outbox {
     }
 
     fn take_locked(&self, mut state: MutexGuard<'_, State>, taken: &mut Taken) {
-        taken.waiting.clear();
-        taken.waiting.shrink_to(KEPT);
+        let before = taken.forget();
         std::mem::swap(&mut taken.waiting, &mut state.waiting);
         (taken.oldest, taken.closed, taken.leaving) = (state.oldest.take(), state.closed, state.leaving);
-        let before = (taken.frames, taken.bytes);
-        taken.frames = state.frames - before.0;
-        taken.bytes = state.bytes - before.1;
+        (taken.frames, taken.bytes) = (state.frames - before.0, state.bytes - before.1);
         self.release(state, before);
     }
 
     /// What was taken is written, for who does not take more.
     pub fn written(&self, taken: &mut Taken) {
-        self.written_locked(self.state.lock(), taken);
-    }
-
-    fn written_locked(&self, state: MutexGuard<'_, State>, taken: &mut Taken) {
-        let before = (std::mem::take(&mut taken.frames), std::mem::take(&mut taken.bytes));
-        self.release(state, before);
+        self.release(self.state.lock(), taken.forget());
     }
 
     fn release(&self, mut state: MutexGuard<'_, State>, (frames, bytes): (usize, usize)) {
@@ -379,6 +378,19 @@ mod tests {
         push(&outbox, "c");
         outbox.take(&mut taken);
         assert_eq!((&*letters(&taken), taken.frames(), outbox.size()), ("c", 1, (1, 3)));
+    }
+
+    #[tokio::test]
+    async fn the_memory_of_a_burst_goes_back_when_it_is_written() {
+        let outbox = outbox(1_000, 10_000);
+        push(&outbox, &"x".repeat(500));
+        let (_, mut taken) = take(&outbox);
+        assert!(taken.waiting.capacity() >= 500);
+        let idle = poll_fn(|cx| outbox.poll_take(cx, &mut taken));
+        tokio::pin!(idle);
+        assert!(futures_util::poll!(idle).is_pending());
+        assert_eq!((taken.waiting.capacity(), outbox.size()), (KEPT, (0, 0)));
+        assert!(outbox.state.lock().waiting.capacity() <= KEPT);
     }
 
     #[test]
