@@ -7,6 +7,7 @@ use chat_domain::{
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
+use super::write::bind_member_rows;
 use crate::{
     batch::storable,
     create::Founding,
@@ -46,15 +47,7 @@ async fn insert_members(connection: &mut PgConnection, rows: &[Member]) -> Resul
     const SQL: &str = "INSERT INTO channel_members (channel_id, user_id, role, joined_at, last_read_seq, \
          last_read_count) SELECT * FROM \
          UNNEST($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[])";
-    sqlx::query(SQL)
-        .bind(rows.iter().map(|row| row.channel_id.as_uuid()).collect::<Vec<_>>())
-        .bind(rows.iter().map(|row| row.user_id.as_uuid()).collect::<Vec<_>>())
-        .bind(rows.iter().map(|row| row.role.as_str()).collect::<Vec<_>>())
-        .bind(rows.iter().map(|row| row.joined_at.as_millis()).collect::<Vec<_>>())
-        .bind(rows.iter().map(|row| column(row.last_read_seq)).collect::<Vec<_>>())
-        .bind(rows.iter().map(|row| column(row.last_read_count)).collect::<Vec<_>>())
-        .execute(connection)
-        .await?;
+    bind_member_rows(sqlx::query(SQL), rows).execute(connection).await?;
     Ok(())
 }
 

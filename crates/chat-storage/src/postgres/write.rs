@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use chat_domain::ChannelId;
+use chat_domain::{ChannelId, Member};
 use sqlx::{PgConnection, Postgres, Row, postgres::PgArguments, query::Query};
 use uuid::Uuid;
 
@@ -11,7 +11,7 @@ use crate::{
     rows::column,
 };
 
-type Statement<'q> = Query<'q, Postgres, PgArguments>;
+pub(super) type Statement<'q> = Query<'q, Postgres, PgArguments>;
 
 /// Writes each table, and commits unless a transaction is open: all in one statement, which changes nothing and answers
 /// `false` if the log of a channel does not end where the batch begins.
@@ -96,10 +96,12 @@ fn bind_events<'q>(statement: Statement<'q>, changes: &'q Changes) -> Statement<
 fn bind_members<'q>(statement: Statement<'q>, changes: &'q Changes) -> Statement<'q> {
     let (ended_channels, ended_users): (Vec<Uuid>, Vec<Uuid>) =
         changes.ended.iter().map(|(channel, user)| (channel.as_uuid(), user.as_uuid())).unzip();
-    let rows = &changes.members;
+    bind_member_rows(statement.bind(ended_channels).bind(ended_users), &changes.members)
+}
+
+/// Memberships as columns.
+pub(super) fn bind_member_rows<'q>(statement: Statement<'q>, rows: &'q [Member]) -> Statement<'q> {
     statement
-        .bind(ended_channels)
-        .bind(ended_users)
         .bind(rows.iter().map(|row| row.channel_id.as_uuid()).collect::<Vec<_>>())
         .bind(rows.iter().map(|row| row.user_id.as_uuid()).collect::<Vec<_>>())
         .bind(rows.iter().map(|row| row.role.as_str()).collect::<Vec<_>>())
