@@ -1,11 +1,12 @@
 //! A server of somebody else, as a child process that ends with its owner.
 
 use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use chat_test_support::port::free_port;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::sleep;
 
@@ -83,9 +84,8 @@ impl Drop for Daemon {
 }
 
 /// An address that was free a moment ago.
-pub(crate) fn free_address() -> Result<SocketAddr, Failure> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    Ok(listener.local_addr()?)
+pub(crate) fn free_address() -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, free_port()).into()
 }
 
 #[cfg(test)]
@@ -96,7 +96,7 @@ mod tests {
     async fn a_program_that_ends_at_once_is_an_error_with_its_log() {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("log");
-        let (program, address) = (Path::new("/bin/sh"), free_address().unwrap());
+        let (program, address) = (Path::new("/bin/sh"), free_address());
         let started = Daemon::start(program, None, address, log, |command| {
             command.args(["-c", "echo no such thing >&2; exit 1"]);
         });

@@ -6,9 +6,10 @@ use futures_util::future::try_join_all;
 use tokio::time::sleep_until;
 
 use crate::failure::Failure;
-use crate::fleet::Fleet;
-use crate::fleet::tally::marked_text;
+use crate::fleet::tally::{Tally, marked_text};
+use crate::fleet::{Fleet, Seat};
 use crate::http::{Sender, Target};
+use crate::world::{TEXT_BYTES, World};
 
 /// Who sends and who receives.
 pub(crate) struct Load {
@@ -25,7 +26,39 @@ pub(crate) struct Load {
     pub(crate) text: usize,
 }
 
+/// Rooms of the chat, and who is there.
+#[derive(Clone, Copy)]
+pub(crate) struct Crowd {
+    /// That serves the readers.
+    pub(crate) instance: usize,
+    pub(crate) rooms: usize,
+    /// In each room.
+    pub(crate) readers: usize,
+    pub(crate) senders: usize,
+    /// Whether it is taken note how long each message takes.
+    pub(crate) timed: bool,
+}
+
 impl Load {
+    /// Makes the rooms and connects everybody. In neighbouring seats are users of different rooms.
+    pub(crate) async fn on_chat(world: &mut World, crowd: Crowd) -> Result<Self, Failure> {
+        let Crowd { instance, rooms, readers, senders, timed } = crowd;
+        let channels = world.create_rooms(rooms).await?;
+        let instance = world.instance(instance)?;
+        let places = channels.iter().cycle().take(rooms * readers).enumerate();
+        let seats = places.map(|(number, room)| Seat::in_room(instance, &world.token(number), *room)).collect();
+        let origin = Instant::now();
+        let tally = if timed { Tally::with_delays(origin)? } else { Tally::default() };
+        Ok(Self {
+            fleet: Fleet::join(seats, tally).await?,
+            senders: Sender::several(senders, world.message_server()?).await?,
+            targets: channels.iter().map(|room| Target::channel(&world.user.token, *room)).collect(),
+            readers,
+            origin,
+            text: TEXT_BYTES,
+        })
+    }
+
     /// Sends at this rate for so long and waits until everybody has everything. Returns how many messages it were.
     pub(crate) async fn steady(&mut self, per_second: f64, duration: Duration) -> Result<usize, Failure> {
         let messages = messages(per_second, duration);

@@ -19,7 +19,7 @@ pub mod browser;
 mod environment;
 pub mod http_api;
 pub mod node;
-mod port;
+pub mod port;
 pub mod postgres;
 mod process;
 pub mod prometheus;

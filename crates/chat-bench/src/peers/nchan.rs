@@ -26,7 +26,7 @@ pub(super) async fn start(
     let nginx = found(programs.nginx.as_ref(), "nginx")?;
     let module = found(programs.nchan_module.as_ref(), "nchan")?;
     let launch = async |name: &str, core| {
-        let (address, place) = (free_address()?, folder.join(name));
+        let (address, place) = (free_address(), folder.join(name));
         fs::create_dir(&place)?;
         let file = place.join("nginx.conf");
         fs::write(&file, configuration(module, &place, address, &redis.url()))?;

@@ -19,7 +19,7 @@ pub(super) async fn start(
 ) -> Result<(Daemon, Daemon), Failure> {
     let (node, home) = (found(programs.node.as_ref(), "Node")?, found(programs.socketio.as_ref(), "Socket.IO")?);
     let launch = async |file: &str, core| {
-        let address = free_address()?;
+        let address = free_address();
         Daemon::start(node, core, address, folder.join(format!("{file}.log")), |command: &mut Command| {
             command.arg(home.join(file)).current_dir(home);
             command.env("NODE_ENV", "production").env("REDIS_URL", redis.url()).env("PORT", address.port().to_string());

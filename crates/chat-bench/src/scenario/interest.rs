@@ -7,10 +7,9 @@ use crate::failure::Failure;
 use crate::figure::{Bound, Figure};
 use crate::fleet::tally::Tally;
 use crate::fleet::{Fleet, Seat};
-use crate::http::{Sender, Target};
-use crate::load::Load;
+use crate::load::{Crowd, Load};
 use crate::quantity::Quantity;
-use crate::world::{Bench, Setup, Storage, TEXT_BYTES, World};
+use crate::world::{Bench, Setup, Storage, World};
 
 const ROOMS: usize = 10;
 const READERS: usize = 10;
@@ -31,8 +30,9 @@ pub(super) async fn run(bench: &mut Bench) -> Result<Vec<Figure>, Failure> {
 
 async fn heard(bench: &mut Bench) -> Result<Vec<Figure>, Failure> {
     let mut world = World::start(bench, Setup { counted: true, ..Setup::on(Storage::Sqlite) }).await?;
-    let mut own = load(&mut world, READERS).await?;
-    let mut foreign = load(&mut world, 0).await?;
+    let crowd = Crowd { instance: 0, rooms: ROOMS, readers: READERS, senders: SENDERS, timed: false };
+    let mut own = Load::on_chat(&mut world, crowd).await?;
+    let mut foreign = Load::on_chat(&mut world, Crowd { readers: 0, ..crowd }).await?;
     let duration = bench.scale.measurement;
     let mut heard = [0, 0];
     let mut sent = [0, 0];
@@ -57,22 +57,6 @@ async fn heard(bench: &mut Bench) -> Result<Vec<Figure>, Failure> {
             .note(note),
         Figure::new("messages from Redis, before", Quantity::Count(heard[0] as f64)),
     ])
-}
-
-/// Rooms with so many sessions each.
-async fn load(world: &mut World, readers: usize) -> Result<Load, Failure> {
-    let rooms = world.create_rooms(ROOMS).await?;
-    let instance = world.instance(0)?;
-    let places = rooms.iter().cycle().take(ROOMS * readers).enumerate();
-    let seats = places.map(|(number, room)| Seat::in_room(instance, &world.token(number), *room)).collect();
-    Ok(Load {
-        fleet: Fleet::join(seats, Tally::default()).await?,
-        senders: Sender::several(SENDERS, world.message_server()?).await?,
-        targets: rooms.iter().map(|room| Target::channel(&world.user.token, *room)).collect(),
-        readers,
-        origin: Instant::now(),
-        text: TEXT_BYTES,
-    })
 }
 
 fn messages(world: &World) -> Result<u64, Failure> {

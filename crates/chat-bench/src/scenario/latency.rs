@@ -6,15 +6,15 @@ use hdrhistogram::Histogram;
 
 use crate::failure::Failure;
 use crate::figure::{Bound, CHAT, Figure};
+use crate::fleet::Fleet;
 use crate::fleet::tally::Tally;
-use crate::fleet::{Fleet, Seat};
-use crate::http::{Sender, Target};
-use crate::load::Load;
+use crate::http::Sender;
+use crate::load::{Crowd, Load};
 use crate::peers::{Kind, Peer};
 use crate::plot::{Curve, Plot};
 use crate::quantity::Quantity;
 use crate::usage::Meter;
-use crate::world::{Bench, Setup, Storage, TEXT_BYTES, World};
+use crate::world::{Bench, Setup, Storage, World};
 
 /// Messages.
 const PER_SECOND: u32 = 200;
@@ -31,7 +31,9 @@ pub(super) async fn run(bench: &mut Bench) -> Result<Vec<Figure>, Failure> {
     for storage in Storage::BOTH {
         eprintln!("  {}, {:?}", storage.name(), bench.scale.measurement);
         let mut world = World::start(bench, Setup::on(storage)).await?;
-        let mut load = of_system(&mut world, bench).await?;
+        let readers = readers(bench);
+        let crowd = Crowd { instance: 0, rooms: ROOMS, readers, senders: SENDERS, timed: true };
+        let mut load = Load::on_chat(&mut world, crowd).await?;
         let process = world.instance_id();
         let measured = Measured::of(&mut load, &[process], bench).await?;
         let [median, p99, longest] = measured.figures(storage.name());
@@ -86,22 +88,6 @@ fn taken(load: &Load) -> Result<Histogram<u64>, Failure> {
 
 /// Lines of the comparison.
 const COMPARED: [&str; 2] = ["send to receive, p50", "send to receive, p99"];
-
-async fn of_system(world: &mut World, bench: &Bench) -> Result<Load, Failure> {
-    let rooms = world.create_rooms(ROOMS).await?;
-    let (instance, readers) = (world.instance(0)?, readers(bench));
-    let places = rooms.iter().cycle().take(readers * ROOMS).enumerate();
-    let seats = places.map(|(number, room)| Seat::in_room(instance, &world.token(number), *room)).collect();
-    let origin = Instant::now();
-    Ok(Load {
-        fleet: Fleet::join(seats, Tally::with_delays(origin)?).await?,
-        senders: Sender::several(SENDERS, world.message_server()?).await?,
-        targets: rooms.iter().map(|room| Target::channel(&world.user.token, *room)).collect(),
-        readers,
-        origin,
-        text: TEXT_BYTES,
-    })
-}
 
 async fn of_peer(kind: Kind, bench: &mut Bench, payload: usize) -> Result<Vec<Figure>, Failure> {
     eprintln!("  {}, {:?}", kind.name(), bench.scale.measurement);

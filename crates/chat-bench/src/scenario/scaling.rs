@@ -1,18 +1,13 @@
 //! P7: processor time per delivery, from few rooms to many and from small ones to large ones, at the same rate of
 //! deliveries.
 
-use std::time::Instant;
-
 use crate::failure::Failure;
 use crate::figure::{Bound, Figure};
-use crate::fleet::tally::Tally;
-use crate::fleet::{Fleet, Seat};
-use crate::http::{Sender, Target};
-use crate::load::Load;
+use crate::load::{Crowd, Load};
 use crate::plot::{Curve, Plot};
 use crate::quantity::Quantity;
 use crate::usage::Meter;
-use crate::world::{Bench, Setup, TEXT_BYTES, World};
+use crate::world::{Bench, Setup, World};
 
 /// Deliveries. Where each room has one session, it is as many messages.
 const PER_SECOND: f64 = 3_000.0;
@@ -56,18 +51,8 @@ pub(super) async fn run(bench: &mut Bench) -> Result<Vec<Figure>, Failure> {
 async fn cost(bench: &mut Bench, rooms: usize, sessions: usize) -> Result<f64, Failure> {
     let core = bench.cores.measured();
     let mut world = World::start(bench, Setup::measured(core)).await?;
-    let channels = world.create_rooms(rooms).await?;
-    let instance = world.instance(0)?;
-    let places = channels.iter().cycle().take(rooms * sessions).enumerate();
-    let seats = places.map(|(number, room)| Seat::in_room(instance, &world.token(number), *room)).collect();
-    let mut load = Load {
-        fleet: Fleet::join(seats, Tally::default()).await?,
-        senders: Sender::several(SENDERS, world.message_server()?).await?,
-        targets: channels.iter().map(|room| Target::channel(&world.user.token, *room)).collect(),
-        readers: sessions,
-        origin: Instant::now(),
-        text: TEXT_BYTES,
-    };
+    let crowd = Crowd { instance: 0, rooms, readers: sessions, senders: SENDERS, timed: false };
+    let mut load = Load::on_chat(&mut world, crowd).await?;
     let rate = PER_SECOND / sessions as f64;
     load.steady(rate, bench.scale.round / 2).await?;
 

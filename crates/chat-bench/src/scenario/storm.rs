@@ -12,7 +12,7 @@ use crate::figure::{Bound, Figure};
 use crate::fleet::tally::Tally;
 use crate::fleet::{Fleet, Seat};
 use crate::http::{Sender, Target};
-use crate::load::Load;
+use crate::load::{Crowd, Load};
 use crate::quantity::Quantity;
 use crate::world::{Bench, Setup, Storage, TEXT_BYTES, World};
 
@@ -38,7 +38,8 @@ pub(super) async fn run(bench: &mut Bench) -> Result<Vec<Figure>, Failure> {
     let rooms = Rooms::new(&mut world, clients).await?;
     let fleet = Fleet::join(rooms.seats(&mut world, clients, 0, None)?, Tally::default()).await?;
     let seats = rooms.seats(&mut world, clients, 1, Some(&rooms.heads))?;
-    let mut live = live(&mut world).await?;
+    let crowd = Crowd { instance: 1, rooms: LIVE_ROOMS, readers: LIVE_READERS, senders: SENDERS, timed: true };
+    let mut live = Load::on_chat(&mut world, crowd).await?;
     let tally = std::sync::Arc::clone(&live.fleet.tally);
 
     let storm = async {
@@ -136,20 +137,4 @@ impl Rooms {
         });
         try_join_all(sending).await.map(drop).while_doing("a message to each room")
     }
-}
-
-/// On the instance that survives.
-async fn live(world: &mut World) -> Result<Load, Failure> {
-    let rooms = world.create_rooms(LIVE_ROOMS).await?;
-    let (instance, origin) = (world.instance(1)?, Instant::now());
-    let seats = rooms.iter().cycle().take(LIVE_ROOMS * LIVE_READERS).enumerate();
-    let seats = seats.map(|(number, room)| Seat::in_room(instance, &world.token(number), *room)).collect();
-    Ok(Load {
-        fleet: Fleet::join(seats, Tally::with_delays(origin)?).await?,
-        senders: Sender::several(SENDERS, world.message_server()?).await?,
-        targets: rooms.iter().map(|room| Target::channel(&world.user.token, *room)).collect(),
-        readers: LIVE_READERS,
-        origin,
-        text: TEXT_BYTES,
-    })
 }
