@@ -8,5 +8,6 @@ mod registry;
 mod repair;
 mod resume;
 mod rooms;
+mod socket;
 mod standing;
 mod world;

@@ -1,0 +1,188 @@
+//! Sessions with real sockets.
+
+use std::{sync::Arc, time::Duration};
+
+use chat_domain::{SystemClock, UserId};
+use chat_test_support::wait_until;
+use chat_websocket_server::{
+    app::session_limits,
+    config::LimitsConfig,
+    frame::TextFrame,
+    protocol::CloseReason,
+    session::{Connection, SessionContext},
+};
+use common_auth::{AuthConfig, Principal, TokenVerifier, UnixTime};
+use common_logging::TraceId;
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::{
+    net::{TcpSocket, TcpStream},
+    sync::Semaphore,
+    task::JoinSet,
+    time::timeout,
+};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{Message, protocol::Role},
+};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::world::{DEADLINE, World};
+
+type Client = WebSocketStream<TcpStream>;
+
+/// Of the kernel's buffers: what does not fit into them waits in the session.
+const BUFFER: u32 = 16 * 1024;
+
+/// What sessions work with, one at a time of those who come.
+pub(crate) fn context(world: &World) -> SessionContext {
+    let secret = "a secret of at least thirty-two bytes".into();
+    SessionContext {
+        instance_id: Uuid::new_v4(),
+        hub: Arc::clone(&world.hub),
+        registry: Arc::clone(&world.registry),
+        storage: Arc::clone(&world.storage),
+        entrance: Semaphore::new(1),
+        admission: Semaphore::new(1),
+        verifier: TokenVerifier::new(&AuthConfig { secret, ..AuthConfig::default() }).unwrap(),
+        clock: Arc::new(SystemClock),
+        metrics: Arc::clone(&world.metrics),
+        drain: CancellationToken::new(),
+        limits: session_limits(&LimitsConfig::default(), Duration::ZERO),
+    }
+}
+
+/// A client's socket, and the session that serves it.
+pub(crate) async fn connect(context: &Arc<SessionContext>, user: UserId) -> (Client, JoinSet<()>) {
+    let (listening, connecting) = (TcpSocket::new_v4().unwrap(), TcpSocket::new_v4().unwrap());
+    listening.set_send_buffer_size(BUFFER).unwrap();
+    connecting.set_recv_buffer_size(BUFFER).unwrap();
+    listening.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let listener = listening.listen(1).unwrap();
+    let client = connecting.connect(listener.local_addr().unwrap()).await.unwrap();
+    let (server, _) = listener.accept().await.unwrap();
+    let principal = Principal {
+        user_id: user.as_uuid(),
+        username: None,
+        roles: Vec::new(),
+        authorities: Vec::new(),
+        issued_at: None,
+        // Such a token is allowed, and no year has that many digits.
+        expires_at: UnixTime::from_millis(i64::MAX),
+    };
+    let stream = WebSocketStream::from_raw_socket(server, Role::Server, None).await;
+    let connection =
+        Connection { stream, trace_id: TraceId::random(), principal: Some(principal), channels: Vec::new() };
+    let mut session = JoinSet::new();
+    session.spawn(chat_websocket_server::session::serve(connection, Arc::clone(context)));
+    (WebSocketStream::from_raw_socket(client, Role::Client, None).await, session)
+}
+
+/// The next message that is one for the client itself.
+async fn next(client: &mut Client) -> Message {
+    loop {
+        match timeout(DEADLINE, client.next()).await.unwrap().unwrap().unwrap() {
+            Message::Ping(_) | Message::Pong(_) => {}
+            message => return message,
+        }
+    }
+}
+
+async fn next_frame(client: &mut Client) -> Value {
+    serde_json::from_str(next(client).await.to_text().unwrap()).unwrap()
+}
+
+/// Reads to the close frame: all texts, and the code.
+async fn read_to_end(client: &mut Client) -> (Vec<String>, u16) {
+    let mut texts = Vec::new();
+    loop {
+        match next(client).await {
+            Message::Text(text) => texts.push(text.to_string()),
+            Message::Close(frame) => return (texts, frame.unwrap().code.into()),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_comes_waits_for_its_turn() {
+    let world = World::new().await;
+    let context = Arc::new(context(&world));
+    let turn = context.entrance.acquire().await.unwrap();
+    let (mut client, _session) = connect(&context, world.bob).await;
+    wait_until("it waits in line", DEADLINE, async || world.directory.sessions_of(world.bob) == 1).await;
+    assert!(futures_util::poll!(client.next()).is_pending());
+    drop(turn);
+    assert_eq!(next_frame(&mut client).await["type"], "HELLO");
+}
+
+#[tokio::test]
+async fn who_waits_too_long_in_line_is_sent_away() {
+    let world = World::new().await;
+    let context = Arc::new(context(&world));
+    let _turn = context.entrance.acquire().await.unwrap();
+    let (mut client, _session) = connect(&context, world.bob).await;
+    assert_eq!(read_to_end(&mut client).await, (Vec::new(), CloseReason::TryAgainLater.code()));
+}
+
+#[tokio::test]
+async fn a_renewal_while_storage_is_away_changes_nothing() {
+    let world = World::new().await;
+    let (mut client, _session) = connect(&Arc::new(context(&world)), world.bob).await;
+    assert_eq!(next_frame(&mut client).await["type"], "HELLO");
+    world.storage.close().await;
+
+    for frame in [json!({ "type": "AUTH", "token": "another" }), json!({ "type": "PING", "id": 1 })] {
+        client.send(Message::Text(frame.to_string().into())).await.unwrap();
+    }
+
+    assert_eq!(next_frame(&mut client).await["code"], "UNAVAILABLE");
+    assert_eq!(next_frame(&mut client).await["type"], "PONG");
+}
+
+#[tokio::test]
+async fn who_does_not_take_a_frame_in_time_is_told_so_behind_the_whole_frame() {
+    let world = World::new().await;
+    let mut context = context(&world);
+    context.limits.write_timeout = Duration::from_millis(200);
+    let context = Arc::new(context);
+    let (mut client, _session) = connect(&context, world.bob).await;
+    assert_eq!(next_frame(&mut client).await["type"], "HELLO");
+
+    // The first of them is begun and does not fit.
+    let texts = ["a", "b"].map(|letter| letter.repeat(20 * BUFFER as usize));
+    let session = world.directory.sessions().pop().unwrap();
+    texts.iter().for_each(|text| session.outbox.push(TextFrame::from(&**text)));
+    wait_until("it is too slow", DEADLINE, async || session.outbox.closed() == Some(CloseReason::SlowConsumer)).await;
+    let (received, code) = read_to_end(&mut client).await;
+    assert_eq!(code, CloseReason::SlowConsumer.code());
+    assert!(received == texts[..1], "{} texts", received.len());
+}
+
+#[tokio::test]
+async fn an_answer_to_a_ping_and_events_do_not_mix() {
+    let world = World::new().await;
+    let (mut client, _session) = connect(&Arc::new(context(&world)), world.bob).await;
+    assert_eq!(next_frame(&mut client).await["type"], "HELLO");
+    let session = world.directory.sessions().pop().unwrap();
+    let text = "x".repeat(BUFFER as usize);
+    for number in 0..50_u8 {
+        client.send(Message::Ping(vec![number].into())).await.unwrap();
+        session.outbox.push(TextFrame::from(&*text));
+    }
+    let (mut texts, mut pongs) = (0, 0);
+    while (texts, pongs) != (50, 50) {
+        match timeout(DEADLINE, client.next()).await.unwrap().unwrap().unwrap() {
+            Message::Text(received) => {
+                assert!(received.as_str() == text);
+                texts += 1;
+            }
+            Message::Pong(payload) => {
+                assert_eq!(payload[..], [pongs]);
+                pongs += 1;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
