@@ -100,7 +100,7 @@ async fn read_to_end(client: &mut Client) -> (Vec<String>, u16) {
         match next(client).await {
             Message::Text(text) => texts.push(text.to_string()),
             Message::Close(frame) => return (texts, frame.unwrap().code.into()),
-            other => panic!("{other:?}"),
+            other => unreachable!("{other:?}"),
         }
     }
 }
@@ -182,7 +182,7 @@ async fn an_answer_to_a_ping_and_events_do_not_mix() {
                 assert_eq!(payload[..], [pongs]);
                 pongs += 1;
             }
-            other => panic!("{other:?}"),
+            other => unreachable!("{other:?}"),
         }
     }
 }
