@@ -11,6 +11,7 @@ use chat_websocket_server::{
     },
 };
 use divan::{Bencher, black_box, counter::ItemsCount};
+use futures_util::FutureExt;
 use tokio::time::Instant;
 
 const SESSIONS: usize = 1_000;
@@ -87,7 +88,8 @@ fn enqueue(bencher: Bencher<'_, '_>) {
         let frames = Frames::from(event.frame.clone());
         for (outbox, taken) in outboxes.iter().zip(&mut taken) {
             outbox.push_live(event.at, frames.clone());
-            outbox.take(taken);
+            black_box(outbox.take(taken).now_or_never());
+            outbox.written(taken);
         }
     });
 }

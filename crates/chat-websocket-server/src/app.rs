@@ -129,6 +129,7 @@ pub async fn start(config: Config, lifecycle: &Lifecycle, logs: LogHandle) -> Re
         reader: Arc::new(LogReader::new(Arc::clone(&storage), Arc::clone(&metrics), READS)),
         tasks: lifecycle.background().clone(),
         metrics: Arc::clone(&metrics),
+        clock: Arc::clone(&clock),
         tracer: tracer.clone(),
         compare_heads: Arc::clone(&directory.compare_heads),
         limits: room_limits(&config.limits),

@@ -1,29 +1,34 @@
 //! What waits to be sent to one session.
 //!
-//! Rooms push, the session's task takes everything at once and writes it in one go. The bound counts what waits and what
-//! is being written. Who does not read as fast as its rooms talk is closed as a slow consumer: it comes back and resumes
-//! from the log. Before that a room may wait for it a little, and the others in the room with it.
+//! All that waits is taken at once and written in one go, by one at a time: by the room that has queued events for a
+//! session which was not writing, or else by the session's task. What the socket does not take at once is left to that
+//! task, which can wait for it.
+//!
+//! The bound counts what waits and what is being written. Who does not read as fast as its rooms talk is closed as a slow
+//! consumer: it comes back and resumes from the log. Before that a room may wait for it a little, and the others in the
+//! room with it.
 
 use std::{
-    collections::VecDeque,
+    future::poll_fn,
+    sync::Arc,
     task::{Context, Poll, Waker},
 };
 
+use bytes::Bytes;
 use chat_domain::Timestamp;
 use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::Notify;
+use tokio::{net::TcpStream, sync::Notify};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     frame::{Frames, TextFrame},
     protocol::CloseReason,
+    wire::Backlog,
 };
 
 /// Bytes that replays keep waiting for one session: enough for one write, and little for each of many thousand sessions
 /// that come back at once and read slowly.
 const REPLAY_BYTES: usize = 64 * 1024;
-/// Entries for which memory is kept: what is more goes back after a burst.
-const KEPT: usize = 4;
 
 /// The bounds of an [`Outbox`].
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +50,10 @@ pub struct Outbox {
 
 #[derive(Debug, Default)]
 struct State {
-    waiting: VecDeque<Frames>,
+    backlog: Backlog,
+    writer: Writer,
+    /// Where rooms may write to; none before the session says so, and after its end.
+    socket: Option<Arc<TcpStream>>,
     /// Frames that wait or are being written.
     frames: usize,
     /// Their bytes.
@@ -55,20 +63,40 @@ struct State {
     closed: Option<CloseReason>,
     /// The session is to leave in its own time.
     leaving: bool,
-    /// Woken when there is something to take.
+    /// The session's task, woken when there is something for it to take.
     taker: Option<Waker>,
     /// Somebody waits for room.
     crowded_out: bool,
 }
 
-/// What a session's task has taken out to write. It counts until the next is taken.
+/// Who writes what was queued.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Writer {
+    #[default]
+    Nobody,
+    /// A room that was told to, with [`Outbox::push_live`].
+    Room,
+    /// The session's task, which has taken something or is to go on with what a room could not write.
+    Session,
+}
+
+/// What became of a room's write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Frames that are written.
+    pub frames: usize,
+    /// Others were queued meanwhile, and the room is to write them too.
+    pub more: bool,
+}
+
+/// What was taken out to be written. It counts until it is said to be written.
 #[derive(Debug, Default)]
 pub struct Taken {
     /// What is to be written.
-    pub waiting: VecDeque<Frames>,
+    pub backlog: Backlog,
     /// When the oldest live event among it was committed.
     pub oldest: Option<Timestamp>,
-    /// Why the queue is closed, if it is. What was queued before that is in `waiting`.
+    /// Why the queue is closed, if it is. What was queued before that is in `backlog`.
     pub closed: Option<CloseReason>,
     /// The session is to leave in its own time.
     pub leaving: bool,
@@ -81,13 +109,6 @@ impl Taken {
     pub const fn frames(&self) -> usize {
         self.frames
     }
-
-    /// It is written. Returns how many frames and bytes it was.
-    fn forget(&mut self) -> (usize, usize) {
-        self.waiting.clear();
-        self.waiting.shrink_to(KEPT);
-        (std::mem::take(&mut self.frames), std::mem::take(&mut self.bytes))
-    }
 }
 
 impl Outbox {
@@ -96,16 +117,28 @@ impl Outbox {
         Self { limits, state: Mutex::default(), drained: Notify::new() }
     }
 
+    /// From now on rooms may write to this socket.
+    pub fn lend(&self, socket: Arc<TcpStream>) {
+        self.state.lock().socket = Some(socket);
+    }
+
     /// Queues a frame. A frame that does not fit closes the queue as a slow consumer's.
-    pub fn push(&self, frame: TextFrame) {
+    pub fn push(&self, frame: impl Into<Frames>) {
         self.push_locked(self.state.lock(), std::iter::once(frame.into()));
     }
 
-    /// Queues events that go out as they come, the first of which was committed at `oldest`.
-    pub fn push_live(&self, oldest: Option<Timestamp>, events: Frames) {
+    /// Queues frames that go out as they come, the first event of which was committed at `oldest`. True if the caller is
+    /// to write them, with [`Self::write`] or else [`Self::hand_over`]; until then nobody else does.
+    pub fn push_live(&self, oldest: Option<Timestamp>, frames: Frames) -> bool {
         let mut state = self.state.lock();
         state.oldest = state.oldest.or(oldest);
-        self.push_locked(state, std::iter::once(events));
+        self.queue(&mut state, std::iter::once(frames));
+        if state.may_room_write() {
+            state.writer = Writer::Room;
+            return true;
+        }
+        wake(state);
+        false
     }
 
     /// Queues the first of these frames, for as long as [`Self::has_space`], and returns how many; none if `ended` says
@@ -135,6 +168,11 @@ impl Outbox {
     }
 
     fn push_locked(&self, mut state: MutexGuard<'_, State>, entries: impl Iterator<Item = Frames>) {
+        self.queue(&mut state, entries);
+        wake(state);
+    }
+
+    fn queue(&self, state: &mut State, entries: impl Iterator<Item = Frames>) {
         if state.closed.is_some() {
             return;
         }
@@ -147,9 +185,8 @@ impl Outbox {
             }
             state.frames += frames.count();
             state.bytes += bytes;
-            state.waiting.push_back(frames);
+            state.backlog.waiting.push_back(frames);
         }
-        wake(state);
     }
 
     /// Queues frames if that leaves half of the queue free, for who has another way if it does not. False if not.
@@ -193,45 +230,105 @@ impl Outbox {
         self.state.lock().closed
     }
 
-    /// Waits until there is something to take, and takes it all, or says that the queue is closed or the session is to
-    /// leave. What was taken before is written. For one task at a time.
+    /// Writes what waits, as much as the socket takes at once: for who was told to by [`Self::push_live`]. The rest is
+    /// left to the session's task.
+    pub fn write(&self, taken: &mut Taken) -> Written {
+        let mut state = self.state.lock();
+        let Some(socket) = state.socket.clone() else {
+            self.end_turn(state, Writer::Nobody, (0, 0));
+            return Written::default();
+        };
+        state.take(taken);
+        drop(state);
+
+        // After an error everything is left, and the session's task meets it too.
+        let all = matches!(taken.backlog.try_write(&socket), Ok(true));
+
+        let mut state = self.state.lock();
+        let mut left = std::mem::take(&mut taken.backlog);
+        if state.closed == Some(CloseReason::SlowConsumer) {
+            left.waiting.clear();
+        }
+        left.shrink();
+        let (frames, bytes) = left.size();
+        let written = (taken.frames - frames, taken.bytes - bytes);
+        if all {
+            taken.backlog = left;
+        } else {
+            state.oldest = taken.oldest.take().or(state.oldest);
+            state.backlog.put_back(left);
+        }
+        let more = all && !state.backlog.is_empty();
+        let writer = match (all, more) {
+            (true, true) => Writer::Room,
+            (true, false) => Writer::Nobody,
+            (false, _) => Writer::Session,
+        };
+        self.end_turn(state, writer, written);
+        Written { frames: written.0, more }
+    }
+
+    /// Leaves to the session's task what the caller was told to write.
+    pub fn hand_over(&self) {
+        self.end_turn(self.state.lock(), Writer::Nobody, (0, 0));
+    }
+
+    /// Waits until there is something to take for the session's task, and takes it all, or says that the queue is closed
+    /// or the session is to leave.
     pub fn poll_take(&self, cx: &Context<'_>, taken: &mut Taken) -> Poll<()> {
         let mut state = self.state.lock();
-        let news = !state.waiting.is_empty() || state.closed.is_some() || state.leaving != taken.leaving;
-        if !news {
-            if state.taker.as_ref().is_none_or(|taker| !taker.will_wake(cx.waker())) {
-                state.taker = Some(cx.waker().clone());
-            }
-            self.release(state, taken.forget());
-            return Poll::Pending;
+        let news = !state.backlog.is_empty() || state.closed.is_some() || state.leaving != taken.leaving;
+        if !news || state.writer == Writer::Room {
+            return state.wait(cx);
         }
-        self.take_locked(state, taken);
+        state.writer = Writer::Session;
+        state.take(taken);
         Poll::Ready(())
     }
 
-    /// Takes all that waits. What was taken before is written.
-    pub fn take(&self, taken: &mut Taken) {
-        self.take_locked(self.state.lock(), taken);
+    /// Takes all that waits for the session's task, even if that is nothing, as soon as no room is writing.
+    pub async fn take(&self, taken: &mut Taken) {
+        poll_fn(|cx| {
+            let mut state = self.state.lock();
+            if state.writer == Writer::Room {
+                return state.wait(cx);
+            }
+            state.writer = Writer::Session;
+            state.take(taken);
+            Poll::Ready(())
+        })
+        .await;
     }
 
-    fn take_locked(&self, mut state: MutexGuard<'_, State>, taken: &mut Taken) {
-        let before = taken.forget();
-        std::mem::swap(&mut taken.waiting, &mut state.waiting);
-        (taken.oldest, taken.closed, taken.leaving) = (state.oldest.take(), state.closed, state.leaving);
-        (taken.frames, taken.bytes) = (state.frames - before.0, state.bytes - before.1);
-        self.release(state, before);
-    }
-
-    /// What was taken is written, for who does not take more.
+    /// What the session's task has taken is written.
     pub fn written(&self, taken: &mut Taken) {
-        self.release(self.state.lock(), taken.forget());
+        let written = (std::mem::take(&mut taken.frames), std::mem::take(&mut taken.bytes));
+        taken.backlog.waiting.clear();
+        taken.backlog.shrink();
+        self.end_turn(self.state.lock(), Writer::Nobody, written);
     }
 
-    fn release(&self, mut state: MutexGuard<'_, State>, (frames, bytes): (usize, usize)) {
+    /// The session ends: no room writes any more. Gives out the rest of the frame in the middle of which the last one had
+    /// to end.
+    pub async fn retire(&self) -> Bytes {
+        poll_fn(|cx| {
+            let mut state = self.state.lock();
+            if state.writer == Writer::Room {
+                return state.wait(cx);
+            }
+            state.socket = None;
+            Poll::Ready(std::mem::take(&mut state.backlog.unfinished))
+        })
+        .await
+    }
+
+    /// So many frames and bytes were written, and this is who writes next.
+    fn end_turn(&self, mut state: MutexGuard<'_, State>, writer: Writer, (frames, bytes): (usize, usize)) {
+        state.writer = writer;
         state.frames -= frames;
         state.bytes -= bytes;
         let crowded_out = frames > 0 && std::mem::take(&mut state.crowded_out);
-        drop(state);
+        wake(state);
         if crowded_out {
             self.drained.notify_waiters();
         }
@@ -265,10 +362,10 @@ impl Outbox {
     }
 }
 
-/// Wakes the session's task if it waits for what there is now.
+/// Wakes the session's task if it waits for what there is now, unless a room is about to write it.
 fn wake(mut state: MutexGuard<'_, State>) {
-    let news = !state.waiting.is_empty() || state.closed.is_some() || state.leaving;
-    let taker = if news { state.taker.take() } else { None };
+    let news = !state.backlog.is_empty() || state.closed.is_some() || state.leaving;
+    let taker = if news && state.writer != Writer::Room { state.taker.take() } else { None };
     drop(state);
     if let Some(taker) = taker {
         taker.wake();
@@ -276,22 +373,44 @@ fn wake(mut state: MutexGuard<'_, State>) {
 }
 
 impl State {
+    fn may_room_write(&self) -> bool {
+        self.writer == Writer::Nobody && self.closed.is_none() && self.socket.is_some()
+    }
+
+    fn take(&mut self, taken: &mut Taken) {
+        std::mem::swap(&mut taken.backlog, &mut self.backlog);
+        (taken.oldest, taken.closed, taken.leaving) = (self.oldest.take(), self.closed, self.leaving);
+        (taken.frames, taken.bytes) = (self.frames, self.bytes);
+    }
+
+    fn wait<T>(&mut self, cx: &Context<'_>) -> Poll<T> {
+        if self.taker.as_ref().is_none_or(|taker| !taker.will_wake(cx.waker())) {
+            self.taker = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
     fn close(&mut self, reason: CloseReason) {
         self.closed = Some(reason);
         if reason == CloseReason::SlowConsumer {
             // What is being written counts until it is.
-            let waiting = std::mem::take(&mut self.waiting);
-            self.frames -= waiting.iter().map(Frames::count).sum::<usize>();
-            self.bytes -= waiting.iter().map(|frames| frames.wire().len()).sum::<usize>();
+            let (frames, bytes) = self.backlog.size();
+            self.backlog.waiting.clear();
+            self.frames -= frames;
+            self.bytes -= bytes;
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{future::poll_fn, sync::Arc};
+    use std::future::poll_fn;
+
+    use futures_util::FutureExt;
+    use tokio::{io::AsyncReadExt, net::TcpListener};
 
     use super::*;
+    use crate::wire::KEPT;
 
     fn outbox(frames: usize, bytes: usize) -> Outbox {
         Outbox::new(OutboxLimits { frames, bytes })
@@ -307,12 +426,12 @@ mod tests {
     }
 
     fn letters(taken: &Taken) -> String {
-        taken.waiting.iter().flat_map(Frames::texts).collect()
+        taken.backlog.waiting.iter().flat_map(Frames::texts).collect()
     }
 
     fn take(outbox: &Outbox) -> (String, Taken) {
         let mut taken = Taken::default();
-        outbox.take(&mut taken);
+        outbox.take(&mut taken).now_or_never().unwrap();
         (letters(&taken), taken)
     }
 
@@ -324,9 +443,9 @@ mod tests {
         tokio::pin!(taking);
         assert!(futures_util::poll!(taking.as_mut()).is_pending());
         push(&outbox, "a");
-        outbox.push_live(None, Frames::join([frame('b'), frame('c')].iter()));
+        assert!(!outbox.push_live(None, Frames::join([frame('b'), frame('c')].iter())), "no room has a socket");
         taking.await;
-        assert_eq!((letters(&taken), taken.frames(), taken.waiting.len()), ("abc".into(), 3, 2));
+        assert_eq!((letters(&taken), taken.frames(), taken.backlog.waiting.len()), ("abc".into(), 3, 2));
         assert_eq!(take(&outbox).0, "");
     }
 
@@ -362,7 +481,7 @@ mod tests {
         assert_eq!(outbox.size(), (2, 6));
         outbox.written(&mut taken);
         push(&outbox, "cd");
-        outbox.take(&mut taken);
+        outbox.take(&mut taken).now_or_never().unwrap();
         assert_eq!((outbox.size(), outbox.closed()), ((2, 6), None));
         push(&outbox, "e");
         assert_eq!(outbox.closed(), Some(CloseReason::SlowConsumer));
@@ -371,26 +490,14 @@ mod tests {
     }
 
     #[test]
-    fn who_takes_more_has_written_what_it_took() {
-        let outbox = outbox(4, 100);
-        push(&outbox, "ab");
-        let (_, mut taken) = take(&outbox);
-        push(&outbox, "c");
-        outbox.take(&mut taken);
-        assert_eq!((&*letters(&taken), taken.frames(), outbox.size()), ("c", 1, (1, 3)));
-    }
-
-    #[tokio::test]
-    async fn the_memory_of_a_burst_goes_back_when_it_is_written() {
+    fn the_memory_of_a_burst_goes_back_when_it_is_written() {
         let outbox = outbox(1_000, 10_000);
         push(&outbox, &"x".repeat(500));
         let (_, mut taken) = take(&outbox);
-        assert!(taken.waiting.capacity() >= 500);
-        let idle = poll_fn(|cx| outbox.poll_take(cx, &mut taken));
-        tokio::pin!(idle);
-        assert!(futures_util::poll!(idle).is_pending());
-        assert_eq!((taken.waiting.capacity(), outbox.size()), (KEPT, (0, 0)));
-        assert!(outbox.state.lock().waiting.capacity() <= KEPT);
+        assert!(taken.backlog.waiting.capacity() >= 500);
+        outbox.written(&mut taken);
+        assert_eq!((taken.backlog.waiting.capacity(), outbox.size()), (KEPT, (0, 0)));
+        assert!(outbox.state.lock().backlog.waiting.capacity() <= KEPT);
     }
 
     #[test]
@@ -416,6 +523,107 @@ mod tests {
         assert!(futures_util::poll!(again.as_mut()).is_pending());
         push(&outbox, "a");
         again.await;
+    }
+
+    /// An outbox with a socket that rooms may write to, and its other end.
+    async fn lent() -> (Outbox, TcpStream) {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (socket, _) = listener.accept().await.unwrap();
+        socket.writable().await.unwrap();
+        let outbox = outbox(1_000, 64 * 1024 * 1024);
+        outbox.lend(Arc::new(socket));
+        (outbox, client)
+    }
+
+    async fn read(client: &mut TcpStream, bytes: usize) -> Vec<u8> {
+        let mut read = vec![0; bytes];
+        client.read_exact(&mut read).await.unwrap();
+        read
+    }
+
+    #[tokio::test]
+    async fn one_room_writes_for_a_session_that_does_not() {
+        let (outbox, mut client) = lent().await;
+        let mut taken = Taken::default();
+        push(&outbox, "a");
+        assert!(outbox.push_live(None, frame('b').into()));
+        assert!(!outbox.push_live(None, frame('c').into()), "one is about to write");
+        let take = outbox.take(&mut taken);
+        tokio::pin!(take);
+        assert!(futures_util::poll!(take.as_mut()).is_pending(), "the session waits for it");
+
+        let written = outbox.write(&mut Taken::default());
+
+        assert_eq!((written, outbox.size()), (Written { frames: 3, more: false }, (0, 0)));
+        assert_eq!(read(&mut client, 9).await, b"\x81\x01a\x81\x01b\x81\x01c");
+        take.await;
+        assert!(!outbox.push_live(None, frame('d').into()), "now the session is");
+        outbox.written(&mut taken);
+        assert_eq!(outbox.take(&mut taken).await, ());
+        assert_eq!(letters(&taken), "d");
+    }
+
+    #[tokio::test]
+    async fn what_the_socket_does_not_take_is_left_to_the_session() {
+        let (outbox, mut client) = lent().await;
+        let large = TextFrame::from(&*"x".repeat(16 * 1024 * 1024));
+        let mut taken = Taken::default();
+        let session = poll_fn(|cx| outbox.poll_take(cx, &mut taken));
+        tokio::pin!(session);
+        assert!(futures_util::poll!(session.as_mut()).is_pending());
+        assert!(outbox.push_live(Some(Timestamp::from_millis(1)), large.clone().into()));
+        outbox.push(frame('a'));
+
+        assert_eq!(outbox.write(&mut Taken::default()), Written { frames: 1, more: false }, "begun is as good as written");
+
+        assert!(!outbox.push_live(None, frame('b').into()), "it is the session's");
+        session.await;
+        assert_eq!((letters(&taken), taken.oldest, outbox.size()), ("ab".into(), Some(Timestamp::from_millis(1)), (2, 6)));
+        let begun = large.len() - taken.backlog.unfinished.len();
+        assert!(0 < begun && begun < large.len());
+        let read = read(&mut client, begun).await;
+        let whole = [&read, &taken.backlog.unfinished[..]].concat();
+        assert!(whole == *Frames::from(large).wire());
+    }
+
+    #[tokio::test]
+    async fn a_slow_consumer_is_sent_the_rest_of_a_frame_and_no_more() {
+        let (outbox, _client) = lent().await;
+        outbox.push(TextFrame::from(&*"x".repeat(16 * 1024 * 1024)));
+        assert!(outbox.push_live(None, frame('a').into()));
+        let mut taken = Taken::default();
+        outbox.write(&mut Taken::default());
+        outbox.close(CloseReason::SlowConsumer);
+        poll_fn(|cx| outbox.poll_take(cx, &mut taken)).await;
+        assert_eq!((taken.closed, taken.frames(), outbox.size()), (Some(CloseReason::SlowConsumer), 0, (0, 0)));
+        assert!(!taken.backlog.unfinished.is_empty() && taken.backlog.waiting.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_a_room_does_not_write_the_session_does() {
+        let (outbox, _client) = lent().await;
+        let mut taken = Taken::default();
+        assert!(outbox.push_live(None, frame('a').into()));
+        let session = poll_fn(|cx| outbox.poll_take(cx, &mut taken));
+        tokio::pin!(session);
+        assert!(futures_util::poll!(session.as_mut()).is_pending());
+        outbox.hand_over();
+        session.await;
+        assert_eq!(letters(&taken), "a");
+    }
+
+    #[tokio::test]
+    async fn no_room_writes_for_a_session_that_has_ended() {
+        let (outbox, _client) = lent().await;
+        assert!(outbox.push_live(None, frame('a').into()));
+        outbox.close(CloseReason::Normal);
+        let retired = outbox.retire();
+        tokio::pin!(retired);
+        assert!(futures_util::poll!(retired.as_mut()).is_pending(), "a room is about to write");
+        outbox.write(&mut Taken::default());
+        assert!(retired.await.is_empty());
+        assert!(!outbox.push_live(None, frame('b').into()));
     }
 
     #[test]

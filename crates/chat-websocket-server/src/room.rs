@@ -17,10 +17,11 @@ mod replay;
 pub mod sequencer;
 mod subscribers;
 mod turn;
+mod writers;
 
 use std::{sync::Arc, time::Duration};
 
-use chat_domain::{ChannelId, Epoch, ports::Head};
+use chat_domain::{ChannelId, Clock, Epoch, ports::Head};
 use chat_events::bus::{Interest, Subscriber};
 use common_logging::trace::Tracer;
 use common_server::Scope;
@@ -105,6 +106,8 @@ pub struct RoomContext {
     pub tasks: Scope,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
     /// Where traces go.
     pub tracer: Tracer,
     /// Asks for a comparison of heads with the log, of the rooms that are due.

@@ -1,10 +1,12 @@
 //! A session: one WebSocket connection of one user.
 //!
-//! One task reads and writes the socket. What rooms have for the session waits in its `Outbox` and goes out together.
+//! One task reads the socket, and writes to it what rooms do not: what rooms have for the session waits in its `Outbox` and
+//! goes out together.
 //! Whatever goes wrong in a session ends that session, and no other.
 
 mod handle;
 mod heartbeat;
+mod read_side;
 mod requests;
 mod socket;
 mod strikes;
@@ -30,10 +32,12 @@ use tracing::{Instrument, Span, debug, error_span, field};
 use uuid::Uuid;
 
 pub use handle::{Registration, SessionHandle};
+pub use read_side::ReadSide;
 pub use socket::Stream;
 pub(crate) use welcome::verify;
 
 use crate::{
+    frame::Frames,
     hub::{Hub, Registered},
     metrics::{CloseLabels, Metrics, Sampling},
     outbox::{OutboxLimits, Taken},
@@ -227,6 +231,7 @@ impl Session {
     }
 
     async fn run(mut self: Box<Self>) -> (Name, CloseReason) {
+        self.handle.outbox.lend(Arc::clone(self.socket.shared()));
         let mut timer = pin!(sleep_until(self.next_deadline()));
         loop {
             if let Err(reason) = self.step(timer.as_mut()).await {
@@ -241,8 +246,10 @@ impl Session {
 
     async fn end(self: Box<Self>, reason: CloseReason) -> (Name, CloseReason) {
         self.handle.outbox.close(reason);
+        let unfinished = self.handle.outbox.retire().await;
         let Self { registered, mut socket, name, .. } = *self;
         drop(registered);
+        socket.finish_first(unfinished);
         socket.close(reason).await;
         (name, reason)
     }
@@ -274,7 +281,11 @@ impl Session {
                 return Poll::Ready(Occasion::Taken);
             }
             // After a pause of the process, a sign of life that waits is seen before the clock says that there is none.
-            if let Poll::Ready(received) = self.socket.poll_receive(cx) {
+            let received = self.socket.poll_receive(cx);
+            if let Some(answers) = self.socket.take_answers() {
+                self.handle.outbox.push(answers);
+            }
+            if let Poll::Ready(received) = received {
                 return Poll::Ready(Occasion::Received(received));
             }
             if timer.as_mut().poll(cx).is_ready() {
@@ -286,18 +297,22 @@ impl Session {
     }
 
     async fn send_waiting(&mut self) -> Result<(), CloseReason> {
-        self.handle.outbox.take(&mut self.taken);
+        self.handle.outbox.take(&mut self.taken).await;
         self.send_taken().await
     }
 
     /// Writes all that was taken in one go. What was queued before the outbox closed is still sent.
     async fn send_taken(&mut self) -> Result<(), CloseReason> {
-        let count = self.taken.frames();
-        if count > 0 {
-            self.socket.send_all(&mut self.taken.waiting, count).await?;
+        if self.taken.closed == Some(CloseReason::SlowConsumer) {
+            self.socket.finish_first(std::mem::take(&mut self.taken.backlog.unfinished));
+        }
+        if !self.taken.backlog.is_empty() {
+            let frames = self.taken.frames();
+            self.socket.send_all(&mut self.taken.backlog, frames).await?;
             let oldest = self.taken.oldest.take();
             self.sampling.wrote(oldest, &*self.context.clock, &self.context.metrics.delivery_latency);
         }
+        self.handle.outbox.written(&mut self.taken);
         if self.taken.leaving && self.leaves_at.is_none() {
             self.leaves_at = Some(self.pick_leaving());
         }
@@ -323,7 +338,7 @@ impl Session {
         }
         if self.heartbeat.is_due(now) {
             self.heartbeat.pinged(now);
-            self.socket.ping().await?;
+            self.handle.outbox.push(Frames::ping());
         }
         Ok(())
     }

@@ -34,7 +34,7 @@ pub use slots::SlotLimits;
 
 use crate::{
     metrics::RefusedLabels,
-    session::{self, Connection, SessionContext, Stream},
+    session::{self, Connection, ReadSide, SessionContext, Stream},
 };
 use slots::{NoSlot, Slots};
 
@@ -150,7 +150,7 @@ async fn upgraded(upgrade: OnUpgrade, frame_bytes: usize) -> Option<Stream> {
         .read_buffer_size(READ_BUFFER)
         .max_message_size(Some(frame_bytes))
         .max_frame_size(Some(frame_bytes));
-    let stream = parts.io.into_inner();
+    let stream = ReadSide::new(parts.io.into_inner());
     // Frames that came together with the handshake are in the read buffer.
     Some(WebSocketStream::from_partially_read(stream, parts.read_buf.to_vec(), Role::Server, Some(config)).await)
 }

@@ -26,6 +26,7 @@ use super::{
     sequencer::{Sequencer, Verdict},
     subscribers::{Progress, Subscriber, Subscribers, Watch},
     turn::{self, Turn},
+    writers::Writers,
 };
 use crate::{
     frame::UncheckedFrame,
@@ -61,6 +62,7 @@ pub(super) struct OpenRoom {
     ready: Vec<RoomEvent>,
     /// What its sessions were given to write.
     turn: Turn,
+    writers: Writers,
     held: Held,
     heat: Heat,
     /// A read of the log that is under way.
@@ -74,6 +76,11 @@ impl OpenRoom {
         let limits = room.context.limits;
         let mut this = Self {
             turn: Turn::default(),
+            writers: Writers::new(
+                room.context.tasks.clone(),
+                Arc::clone(&room.context.metrics),
+                Arc::clone(&room.context.clock),
+            ),
             heat: Heat::new(limits.coalesce, Instant::now()),
             held: Held::new(Arc::clone(&room.context.metrics)),
             presence: Presence::new(
@@ -184,7 +191,8 @@ impl OpenRoom {
             Ok(Published::Signal(frame)) => {
                 self.deliver_ready().await;
                 self.turn.add(frame.len());
-                self.subscribers.live().for_each(|one| one.session.outbox.push(frame.clone()));
+                self.subscribers.signal(&frame, self.writers.claims());
+                self.writers.write();
                 self.turn.give_way(&self.subscribers).await;
             }
             Err(reason) => self.skip(&reason),
@@ -413,7 +421,8 @@ impl OpenRoom {
         }
         let metrics = &self.room.context.metrics;
         metrics.events.inc_by(run.len() as u64);
-        metrics.deliveries.inc_by(self.subscribers.deliver(run));
+        metrics.deliveries.inc_by(self.subscribers.deliver(run, self.writers.claims()));
+        self.writers.write();
         for event in run {
             if let Some(traced) = &event.traced {
                 self.record(event.seq, traced);

@@ -6,7 +6,7 @@ use chat_domain::UserId;
 use tokio_util::sync::DropGuard;
 use uuid::Uuid;
 
-use super::event::RoomEvent;
+use super::{event::RoomEvent, writers::Claim};
 use crate::{
     frame::{Frames, TextFrame},
     protocol::{CloseReason, RequestId},
@@ -194,8 +194,18 @@ impl Subscribers {
         self.list.iter().filter(|one| matches!(one.progress, Progress::Live(from) if from <= seq)).count()
     }
 
-    /// Queues consecutive events for each live session that does not have them yet. Returns how many deliveries that was.
-    pub(super) fn deliver(&self, events: &[RoomEvent]) -> u64 {
+    /// Queues a signal for each live session. Who is to be written for is put into `claims`.
+    pub(super) fn signal(&self, frame: &TextFrame, claims: &mut Vec<Claim>) {
+        for one in self.live() {
+            if one.session.outbox.push_live(None, frame.clone().into()) {
+                claims.push(Claim::new(Arc::clone(&one.session)));
+            }
+        }
+    }
+
+    /// Queues consecutive events for each live session that does not have them yet. Who is to be written for is put into
+    /// `claims`. Returns how many deliveries that was.
+    pub(super) fn deliver(&self, events: &[RoomEvent], claims: &mut Vec<Claim>) -> u64 {
         let mut deliveries = 0;
         // All sessions but those that have just come get the same, in one piece.
         let mut shared: Option<(usize, Frames)> = None;
@@ -210,7 +220,9 @@ impl Subscribers {
                     shared.insert((news.len(), frames)).1.clone()
                 }
             };
-            subscriber.session.outbox.push_live(first.at, frames);
+            if subscriber.session.outbox.push_live(first.at, frames) {
+                claims.push(Claim::new(Arc::clone(&subscriber.session)));
+            }
             deliveries += news.len() as u64;
         }
         deliveries

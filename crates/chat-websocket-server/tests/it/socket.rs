@@ -9,7 +9,7 @@ use chat_websocket_server::{
     config::LimitsConfig,
     frame::TextFrame,
     protocol::CloseReason,
-    session::{Connection, SessionContext},
+    session::{Connection, ReadSide, SessionContext},
 };
 use common_auth::{AuthConfig, Principal, TokenVerifier, UnixTime};
 use common_logging::TraceId;
@@ -71,7 +71,7 @@ pub(crate) async fn connect(context: &Arc<SessionContext>, user: UserId) -> (Cli
         // Such a token is allowed, and no year has that many digits.
         expires_at: UnixTime::from_millis(i64::MAX),
     };
-    let stream = WebSocketStream::from_raw_socket(server, Role::Server, None).await;
+    let stream = WebSocketStream::from_raw_socket(ReadSide::new(server), Role::Server, None).await;
     let connection =
         Connection { stream, trace_id: TraceId::random(), principal: Some(principal), channels: Vec::new() };
     let mut session = JoinSet::new();
@@ -185,4 +185,49 @@ async fn an_answer_to_a_ping_and_events_do_not_mix() {
             other => unreachable!("{other:?}"),
         }
     }
+}
+
+/// More than a room writes to itself, and more events than the kernel's buffers hold: the room, its tasks and the sessions
+/// take turns.
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn whoever_writes_every_session_gets_every_event_once_and_in_order() {
+    const SESSIONS: usize = 150;
+    const EVENTS: u64 = 300;
+    let world = World::new().await;
+    let mut context = context(&world);
+    context.entrance = Semaphore::new(SESSIONS);
+    let context = Arc::new(context);
+    let mut clients = Vec::new();
+    for _ in 0..SESSIONS {
+        let (mut client, session) = connect(&context, world.bob).await;
+        let subscribe = json!({ "type": "SUBSCRIBE", "channels": [{ "channelId": world.channel }] });
+        client.send(Message::Text(subscribe.to_string().into())).await.unwrap();
+        assert_eq!(next_frame(&mut client).await["type"], "HELLO");
+        let subscribed = next_frame(&mut client).await;
+        assert_eq!(subscribed["type"], "SUBSCRIBED");
+        clients.push((client, session, subscribed["headSeq"].as_u64().unwrap()));
+    }
+
+    for number in 0..EVENTS {
+        world.send(true).await;
+        let (client, ..) = &mut clients[number as usize % SESSIONS];
+        client.send(Message::Ping(vec![1].into())).await.unwrap();
+    }
+
+    for (client, _, before) in &mut clients {
+        let mut pongs = 0;
+        for seq in *before + 1..=*before + EVENTS {
+            let event: Value = loop {
+                match timeout(DEADLINE, client.next()).await.unwrap().unwrap().unwrap() {
+                    Message::Text(text) => break serde_json::from_str(&text).unwrap(),
+                    Message::Pong(_) => pongs += 1,
+                    _ => {}
+                }
+            };
+            assert_eq!((event["type"].as_str(), event["seq"].as_u64()), (Some("MESSAGE"), Some(seq)));
+        }
+        assert!(pongs <= 2);
+    }
+    let (frames, writes) = (world.metrics.frames_written.get(), world.metrics.writes.get());
+    assert!(frames >= EVENTS * SESSIONS as u64 && writes < frames, "{frames} frames in {writes} writes");
 }

@@ -17,6 +17,7 @@ use chat_events::{
 };
 use chat_storage::DatabaseConfig;
 use chat_test_support::{redis::RedisServer, wait_for};
+use futures_util::FutureExt;
 use chat_websocket_server::{
     frame::Frames,
     hub::{Directory, Hub, Registered},
@@ -96,6 +97,7 @@ impl World {
             reader: Arc::new(LogReader::new(Arc::clone(&storage), Arc::clone(&metrics), reads)),
             tasks: lifecycle.background().clone(),
             metrics: Arc::clone(&metrics),
+            clock: Arc::new(SystemClock),
             tracer: Tracer::default(),
             compare_heads: Arc::clone(&directory.compare_heads),
             registry: Arc::clone(&registry),
@@ -239,8 +241,8 @@ impl Session {
     /// What waits to be sent, as if it were written then.
     pub(crate) fn take(&self) -> Vec<String> {
         let mut taken = Taken::default();
-        self.handle.outbox.take(&mut taken);
-        let texts = taken.waiting.iter().flat_map(Frames::texts).map(str::to_owned).collect();
+        self.handle.outbox.take(&mut taken).now_or_never().unwrap();
+        let texts = taken.backlog.waiting.iter().flat_map(Frames::texts).map(str::to_owned).collect();
         self.handle.outbox.written(&mut taken);
         texts
     }
