@@ -169,8 +169,8 @@ impl ChannelLog for PostgresStorage {
         self.bounds.run("replay", messages::replay(&self.primary, channel, after_seq, limit)).await
     }
 
-    async fn access(&self, user: UserId, channels: &[ChannelId]) -> Result<Vec<Access>, StorageError> {
-        self.bounds.run("access", channels::access(&self.primary, user, channels)).await
+    async fn access(&self, wishes: &[(UserId, ChannelId)]) -> Result<Vec<(UserId, Access)>, StorageError> {
+        self.bounds.run("access", channels::access(&self.primary, wishes)).await
     }
 
     async fn renew_epochs(&self) -> Result<u64, StorageError> {

@@ -87,7 +87,7 @@ fn enqueue(bencher: Bencher<'_, '_>) {
     bencher.counter(ItemsCount::new(SESSIONS)).bench_local(|| {
         let frames = Frames::from(event.frame.clone());
         for (outbox, taken) in outboxes.iter().zip(&mut taken) {
-            outbox.push_live(event.at, frames.clone());
+            outbox.deliver(event.at, &frames);
             black_box(outbox.take(taken).now_or_never());
             outbox.written(taken);
         }

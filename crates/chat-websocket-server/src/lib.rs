@@ -12,6 +12,7 @@ pub mod config;
 pub mod frame;
 pub mod hub;
 mod in_time;
+pub mod inquiries;
 pub mod metrics;
 pub mod outbox;
 pub mod pace;

@@ -1,8 +1,7 @@
 //! What waits to be sent to one session.
 //!
-//! All that waits is taken at once and written in one go, by one at a time: by the room that has queued events for a
-//! session which was not writing, or else by the session's task. What the socket does not take at once is left to that
-//! task, which can wait for it.
+//! A room writes to the socket itself if nothing waits and nobody else is writing. What the socket does not take at once,
+//! and all else, waits here for the session's task, which takes everything and writes it in one go.
 //!
 //! The bound counts what waits and what is being written. Who does not read as fast as its rooms talk is closed as a slow
 //! consumer: it comes back and resumes from the log. Before that a room may wait for it a little, and the others in the
@@ -23,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     frame::{Frames, TextFrame},
     protocol::CloseReason,
-    wire::Backlog,
+    wire::{self, Backlog},
 };
 
 /// Bytes that replays keep waiting for one session: enough for one write, and little for each of many thousand sessions
@@ -52,7 +51,7 @@ pub struct Outbox {
 struct State {
     backlog: Backlog,
     writer: Writer,
-    /// Where rooms may write to; none before the session says so, and after its end.
+    /// Where rooms may write to; none before the session says so, while a room does, and after the session's end.
     socket: Option<Arc<TcpStream>>,
     /// Frames that wait or are being written.
     frames: usize,
@@ -74,19 +73,10 @@ struct State {
 enum Writer {
     #[default]
     Nobody,
-    /// A room that was told to, with [`Outbox::push_live`].
+    /// A room, which has the socket.
     Room,
     /// The session's task, which has taken something or is to go on with what a room could not write.
     Session,
-}
-
-/// What became of a room's write.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Written {
-    /// Frames that are written.
-    pub frames: usize,
-    /// Others were queued meanwhile, and the room is to write them too.
-    pub more: bool,
 }
 
 /// What was taken out to be written. It counts until it is said to be written.
@@ -127,18 +117,37 @@ impl Outbox {
         self.push_locked(self.state.lock(), std::iter::once(frame.into()));
     }
 
-    /// Queues frames that go out as they come, the first event of which was committed at `oldest`. True if the caller is
-    /// to write them, with [`Self::write`] or else [`Self::hand_over`]; until then nobody else does.
-    pub fn push_live(&self, oldest: Option<Timestamp>, frames: Frames) -> bool {
+    /// Sends frames that go out as they come, the first event of which was committed at `oldest`: writes them at once if
+    /// there is nothing before them, and else queues them. Returns how many are written, or begun.
+    pub fn deliver(&self, oldest: Option<Timestamp>, frames: &Frames) -> usize {
+        let (count, bytes) = (frames.count(), frames.wire().len());
         let mut state = self.state.lock();
-        state.oldest = state.oldest.or(oldest);
-        self.queue(&mut state, std::iter::once(frames));
-        if state.may_room_write() {
-            state.writer = Writer::Room;
-            return true;
+        let Some(socket) = state.take_idle_socket() else {
+            state.oldest = state.oldest.or(oldest);
+            self.push_locked(state, std::iter::once(frames.clone()));
+            return 0;
+        };
+        state.frames += count;
+        state.bytes += bytes;
+        drop(state);
+
+        // After an error nothing is written, and the session's task meets it too.
+        let written = wire::write_now(&socket, frames.wire()).unwrap_or(0);
+
+        let mut state = self.state.lock();
+        state.socket = Some(socket);
+        if written == bytes {
+            self.end_turn(state, Writer::Nobody, (count, bytes));
+            return count;
         }
-        wake(state);
-        false
+        let (unfinished, rest) = frames.after(written);
+        let begun = count - rest.as_ref().map_or(0, Frames::count);
+        let rest = rest.filter(|_| state.closed != Some(CloseReason::SlowConsumer));
+        let left = rest.as_ref().map_or((0, 0), |rest| (rest.count(), rest.wire().len()));
+        state.backlog.put_back(unfinished, rest);
+        state.oldest = oldest.or(state.oldest);
+        self.end_turn(state, Writer::Session, (count - left.0, bytes - left.1));
+        begun
     }
 
     /// Queues the first of these frames, for as long as [`Self::has_space`], and returns how many; none if `ended` says
@@ -228,49 +237,6 @@ impl Outbox {
     /// Why the queue is closed, if it is.
     pub fn closed(&self) -> Option<CloseReason> {
         self.state.lock().closed
-    }
-
-    /// Writes what waits, as much as the socket takes at once: for who was told to by [`Self::push_live`]. The rest is
-    /// left to the session's task.
-    pub fn write(&self, taken: &mut Taken) -> Written {
-        let mut state = self.state.lock();
-        let Some(socket) = state.socket.clone() else {
-            self.end_turn(state, Writer::Nobody, (0, 0));
-            return Written::default();
-        };
-        state.take(taken);
-        drop(state);
-
-        // After an error everything is left, and the session's task meets it too.
-        let all = matches!(taken.backlog.try_write(&socket), Ok(true));
-
-        let mut state = self.state.lock();
-        let mut left = std::mem::take(&mut taken.backlog);
-        if state.closed == Some(CloseReason::SlowConsumer) {
-            left.waiting.clear();
-        }
-        left.shrink();
-        let (frames, bytes) = left.size();
-        let written = (taken.frames - frames, taken.bytes - bytes);
-        if all {
-            taken.backlog = left;
-        } else {
-            state.oldest = taken.oldest.take().or(state.oldest);
-            state.backlog.put_back(left);
-        }
-        let more = all && !state.backlog.is_empty();
-        let writer = match (all, more) {
-            (true, true) => Writer::Room,
-            (true, false) => Writer::Nobody,
-            (false, _) => Writer::Session,
-        };
-        self.end_turn(state, writer, written);
-        Written { frames: written.0, more }
-    }
-
-    /// Leaves to the session's task what the caller was told to write.
-    pub fn hand_over(&self) {
-        self.end_turn(self.state.lock(), Writer::Nobody, (0, 0));
     }
 
     /// Waits until there is something to take for the session's task, and takes it all, or says that the queue is closed
@@ -364,8 +330,12 @@ impl Outbox {
 
 /// Wakes the session's task if it waits for what there is now, unless a room is about to write it.
 fn wake(mut state: MutexGuard<'_, State>) {
-    let news = !state.backlog.is_empty() || state.closed.is_some() || state.leaving;
-    let taker = if news && state.writer != Writer::Room { state.taker.take() } else { None };
+    let news = match state.writer {
+        Writer::Nobody => state.frames > 0 || state.closed.is_some() || state.leaving,
+        Writer::Room => false,
+        Writer::Session => true,
+    };
+    let taker = if news { state.taker.take() } else { None };
     drop(state);
     if let Some(taker) = taker {
         taker.wake();
@@ -373,8 +343,14 @@ fn wake(mut state: MutexGuard<'_, State>) {
 }
 
 impl State {
-    fn may_room_write(&self) -> bool {
-        self.writer == Writer::Nobody && self.closed.is_none() && self.socket.is_some()
+    /// The socket for who writes to it now, if nobody else does and nothing waits.
+    fn take_idle_socket(&mut self) -> Option<Arc<TcpStream>> {
+        if self.writer != Writer::Nobody || self.closed.is_some() || self.frames > 0 {
+            return None;
+        }
+        let socket = self.socket.take()?;
+        self.writer = Writer::Room;
+        Some(socket)
     }
 
     fn take(&mut self, taken: &mut Taken) {
@@ -407,7 +383,7 @@ mod tests {
     use std::future::poll_fn;
 
     use futures_util::FutureExt;
-    use tokio::{io::AsyncReadExt, net::TcpListener};
+    use tokio::{io::AsyncReadExt, net::TcpListener, task::JoinSet};
 
     use super::*;
     use crate::wire::KEPT;
@@ -443,7 +419,7 @@ mod tests {
         tokio::pin!(taking);
         assert!(futures_util::poll!(taking.as_mut()).is_pending());
         push(&outbox, "a");
-        assert!(!outbox.push_live(None, Frames::join([frame('b'), frame('c')].iter())), "no room has a socket");
+        assert_eq!(outbox.deliver(None, &Frames::join([frame('b'), frame('c')].iter())), 0, "no room has a socket");
         taking.await;
         assert_eq!((letters(&taken), taken.frames(), taken.backlog.waiting.len()), ("abc".into(), 3, 2));
         assert_eq!(take(&outbox).0, "");
@@ -454,8 +430,8 @@ mod tests {
         let (outbox, at) = (outbox(10, 100), Timestamp::from_millis);
         push(&outbox, "x");
         assert_eq!(take(&outbox).1.oldest, None);
-        outbox.push_live(Some(at(1)), frame('a').into());
-        outbox.push_live(Some(at(2)), frame('b').into());
+        outbox.deliver(Some(at(1)), &frame('a').into());
+        outbox.deliver(Some(at(2)), &frame('b').into());
         let (letters, taken) = take(&outbox);
         assert_eq!((&*letters, taken.oldest), ("ab", Some(at(1))));
         assert_eq!(take(&outbox).1.oldest, None, "it was taken");
@@ -543,87 +519,113 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_room_writes_for_a_session_that_does_not() {
+    async fn a_room_writes_unless_something_waits_or_is_being_written() {
         let (outbox, mut client) = lent().await;
-        let mut taken = Taken::default();
-        push(&outbox, "a");
-        assert!(outbox.push_live(None, frame('b').into()));
-        assert!(!outbox.push_live(None, frame('c').into()), "one is about to write");
-        let take = outbox.take(&mut taken);
-        tokio::pin!(take);
-        assert!(futures_util::poll!(take.as_mut()).is_pending(), "the session waits for it");
+        assert_eq!(outbox.deliver(None, &frame('a').into()), 1);
+        assert_eq!((read(&mut client, 3).await, outbox.size()), (b"\x81\x01a".to_vec(), (0, 0)));
 
-        let written = outbox.write(&mut Taken::default());
-
-        assert_eq!((written, outbox.size()), (Written { frames: 3, more: false }, (0, 0)));
-        assert_eq!(read(&mut client, 9).await, b"\x81\x01a\x81\x01b\x81\x01c");
-        take.await;
-        assert!(!outbox.push_live(None, frame('d').into()), "now the session is");
+        push(&outbox, "b");
+        assert_eq!(outbox.deliver(None, &frame('c').into()), 0, "it comes behind what waits");
+        let (waiting, mut taken) = take(&outbox);
+        assert_eq!(waiting, "bc");
+        assert_eq!(outbox.deliver(None, &frame('d').into()), 0, "the session is writing");
         outbox.written(&mut taken);
-        assert_eq!(outbox.take(&mut taken).await, ());
-        assert_eq!(letters(&taken), "d");
+        assert_eq!(outbox.deliver(None, &frame('e').into()), 0, "and it has more to write");
+        outbox.take(&mut taken).await;
+        assert_eq!(letters(&taken), "de");
+        outbox.written(&mut taken);
+        assert_eq!(outbox.deliver(None, &frame('f').into()), 1);
     }
 
     #[tokio::test]
     async fn what_the_socket_does_not_take_is_left_to_the_session() {
         let (outbox, mut client) = lent().await;
         let large = TextFrame::from(&*"x".repeat(16 * 1024 * 1024));
+        let joined = Frames::join([frame('a'), large.clone(), frame('b')].iter());
         let mut taken = Taken::default();
         let session = poll_fn(|cx| outbox.poll_take(cx, &mut taken));
         tokio::pin!(session);
         assert!(futures_util::poll!(session.as_mut()).is_pending());
-        assert!(outbox.push_live(Some(Timestamp::from_millis(1)), large.clone().into()));
-        outbox.push(frame('a'));
 
-        assert_eq!(outbox.write(&mut Taken::default()), Written { frames: 1, more: false }, "begun is as good as written");
+        assert_eq!(outbox.deliver(Some(Timestamp::from_millis(1)), &joined), 2);
 
-        assert!(!outbox.push_live(None, frame('b').into()), "it is the session's");
+        assert_eq!(outbox.deliver(None, &frame('c').into()), 0, "it is the session's");
         session.await;
-        assert_eq!((letters(&taken), taken.oldest, outbox.size()), ("ab".into(), Some(Timestamp::from_millis(1)), (2, 6)));
-        let begun = large.len() - taken.backlog.unfinished.len();
-        assert!(0 < begun && begun < large.len());
+        assert_eq!((letters(&taken), taken.oldest), ("bc".into(), Some(Timestamp::from_millis(1))));
+        assert_eq!(outbox.size(), (2, 6), "begun is as good as written");
+        let begun = 3 + large.len() - taken.backlog.unfinished.len();
         let read = read(&mut client, begun).await;
-        let whole = [&read, &taken.backlog.unfinished[..]].concat();
-        assert!(whole == *Frames::from(large).wire());
+        let whole = [&read, &taken.backlog.unfinished[..], b"\x81\x01b"].concat();
+        assert!(whole == *joined.wire());
     }
 
     #[tokio::test]
     async fn a_slow_consumer_is_sent_the_rest_of_a_frame_and_no_more() {
         let (outbox, _client) = lent().await;
-        outbox.push(TextFrame::from(&*"x".repeat(16 * 1024 * 1024)));
-        assert!(outbox.push_live(None, frame('a').into()));
-        let mut taken = Taken::default();
-        outbox.write(&mut Taken::default());
+        let large = TextFrame::from(&*"x".repeat(16 * 1024 * 1024));
+        outbox.deliver(None, &Frames::join([large, frame('b')].iter()));
         outbox.close(CloseReason::SlowConsumer);
+        let mut taken = Taken::default();
         poll_fn(|cx| outbox.poll_take(cx, &mut taken)).await;
         assert_eq!((taken.closed, taken.frames(), outbox.size()), (Some(CloseReason::SlowConsumer), 0, (0, 0)));
         assert!(!taken.backlog.unfinished.is_empty() && taken.backlog.waiting.is_empty());
     }
 
-    #[tokio::test]
-    async fn what_a_room_does_not_write_the_session_does() {
-        let (outbox, _client) = lent().await;
-        let mut taken = Taken::default();
-        assert!(outbox.push_live(None, frame('a').into()));
-        let session = poll_fn(|cx| outbox.poll_take(cx, &mut taken));
-        tokio::pin!(session);
-        assert!(futures_util::poll!(session.as_mut()).is_pending());
-        outbox.hand_over();
-        session.await;
-        assert_eq!(letters(&taken), "a");
+    /// Rooms write, push and a session takes, all at the same time: nothing is lost, repeated, torn or overtaken.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+    async fn all_that_write_take_turns() {
+        const EACH: u16 = 5_000;
+        let (outbox, mut client) = lent().await;
+        let outbox = Arc::new(outbox);
+        let socket = Arc::clone(outbox.state.lock().socket.as_ref().unwrap());
+        let numbered = |by: char, number: u16| TextFrame::from(&*format!("{by}{number:05}"));
+        let mut tasks = JoinSet::new();
+        for by in ['a', 'b', 'c'] {
+            let outbox = Arc::clone(&outbox);
+            tasks.spawn(async move {
+                for number in 0..EACH {
+                    while outbox.is_crowded() {
+                        tokio::task::yield_now().await;
+                    }
+                    match by {
+                        'c' => outbox.push(numbered(by, number)),
+                        _ => _ = outbox.deliver(None, &numbered(by, number).into()),
+                    }
+                }
+            });
+        }
+        let session = Arc::clone(&outbox);
+        let session = tasks.spawn(async move {
+            let mut taken = Taken::default();
+            loop {
+                poll_fn(|cx| session.poll_take(cx, &mut taken)).await;
+                poll_fn(|cx| taken.backlog.poll_write(&socket, cx)).await.unwrap();
+                session.written(&mut taken);
+            }
+        });
+
+        let mut next = [0; 3];
+        for _ in 0..3 * EACH {
+            let frame = read(&mut client, 8).await;
+            let text = std::str::from_utf8(&frame[2..]).unwrap();
+            let by = usize::from(text.as_bytes()[0] - b'a');
+            assert_eq!((&frame[..2], text[1..].parse()), (&b"\x81\x06"[..], Ok(next[by])));
+            next[by] += 1;
+        }
+        session.abort();
+        while let Some(ended) = tasks.join_next().await {
+            assert!(ended.is_ok() || ended.is_err_and(|error| error.is_cancelled()));
+        }
+        assert_eq!((next, outbox.closed(), outbox.size()), ([EACH; 3], None, (0, 0)));
     }
 
     #[tokio::test]
     async fn no_room_writes_for_a_session_that_has_ended() {
         let (outbox, _client) = lent().await;
-        assert!(outbox.push_live(None, frame('a').into()));
         outbox.close(CloseReason::Normal);
-        let retired = outbox.retire();
-        tokio::pin!(retired);
-        assert!(futures_util::poll!(retired.as_mut()).is_pending(), "a room is about to write");
-        outbox.write(&mut Taken::default());
-        assert!(retired.await.is_empty());
-        assert!(!outbox.push_live(None, frame('b').into()));
+        assert!(outbox.retire().await.is_empty());
+        assert_eq!(outbox.deliver(None, &frame('a').into()), 0);
+        assert!(outbox.state.lock().socket.is_none(), "it can be closed");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod confirmation;
 pub mod control;
+mod delivery;
 mod departures;
 pub mod event;
 mod heat;
@@ -17,7 +18,6 @@ mod replay;
 pub mod sequencer;
 mod subscribers;
 mod turn;
-mod writers;
 
 use std::{sync::Arc, time::Duration};
 
@@ -67,7 +67,7 @@ impl Default for RoomLimits {
             replay: 5_000,
             linger: Duration::from_secs(15),
             subscribe_timeout: Duration::from_secs(2),
-            coalesce: Duration::from_millis(4),
+            coalesce: Duration::from_millis(8),
             repair: true,
             sequencer: SequencerLimits::default(),
             recent: RecentLimits::default(),

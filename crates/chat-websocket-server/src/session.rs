@@ -20,13 +20,10 @@ use std::{
     time::Duration,
 };
 
-use chat_domain::{ChannelId, Clock, UserId, ports::Storage};
+use chat_domain::{ChannelId, Clock, UserId};
 use common_auth::{Principal, TokenVerifier, UnixTime};
 use common_logging::TraceId;
-use tokio::{
-    sync::Semaphore,
-    time::{Instant, Sleep, sleep_until},
-};
+use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, debug, error_span, field};
 use uuid::Uuid;
@@ -39,6 +36,7 @@ pub(crate) use welcome::verify;
 use crate::{
     frame::Frames,
     hub::{Hub, Registered},
+    inquiries::Inquiries,
     metrics::{CloseLabels, Metrics, Sampling},
     outbox::{OutboxLimits, Taken},
     protocol::CloseReason,
@@ -80,12 +78,8 @@ pub struct SessionContext {
     pub hub: Arc<Hub>,
     /// The sessions of all instances.
     pub registry: Arc<Registry>,
-    /// Who may listen to what.
-    pub storage: Arc<dyn Storage>,
-    /// Bounds how many sessions that come ask storage at once.
-    pub entrance: Semaphore,
-    /// Bounds how many sessions that are here do.
-    pub admission: Semaphore,
+    /// Who may be here, and listen to what.
+    pub inquiries: Inquiries,
     /// Checks tokens.
     pub verifier: TokenVerifier,
     /// The time.

@@ -7,6 +7,7 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
+use socket2::SockRef;
 use tokio::net::TcpStream;
 
 use crate::frame::Frames;
@@ -42,10 +43,10 @@ impl Backlog {
         self.waiting.shrink_to(KEPT);
     }
 
-    /// Puts what was to be written before this in front of it.
-    pub(crate) fn put_back(&mut self, mut earlier: Self) {
-        earlier.waiting.append(&mut self.waiting);
-        *self = earlier;
+    /// Puts in front what was to be written before: the rest of a frame, and whole frames behind it.
+    pub fn put_back(&mut self, unfinished: Bytes, rest: Option<Frames>) {
+        self.unfinished = unfinished;
+        rest.into_iter().for_each(|rest| self.waiting.push_front(rest));
     }
 
     /// Writes as much as the socket takes at once. False if something is left.
@@ -91,13 +92,18 @@ impl Backlog {
         {
             let whole = frames.wire().len();
             if written < whole {
-                let rest;
-                (self.unfinished, rest) = frames.after(written);
-                rest.into_iter().for_each(|rest| self.waiting.push_front(rest));
+                let (unfinished, rest) = frames.after(written);
+                self.put_back(unfinished, rest);
             }
             written = written.saturating_sub(whole);
         }
     }
+}
+
+/// Writes as much as the socket takes at once, and returns how many bytes that was. It asks the kernel whether there is
+/// room, and not the runtime: with thousands of sockets that is the slower one to answer.
+pub(crate) fn write_now(socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    SockRef::from(socket).send(bytes)
 }
 
 #[cfg(test)]
@@ -135,14 +141,5 @@ mod tests {
                 assert!(backlog.unfinished.len() < 5, "not a whole frame");
             }
         }
-    }
-
-    #[test]
-    fn what_was_left_comes_first() {
-        let (mut later, mut earlier) = (backlog(&[&["c"]]), backlog(&[&["a"], &["b"]]));
-        earlier.forget(1);
-        later.put_back(earlier);
-        assert_eq!(bytes(&later), b"\x01a\x81\x01b\x81\x01c");
-        assert_eq!(later.size(), (2, 6));
     }
 }

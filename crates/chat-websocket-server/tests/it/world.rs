@@ -52,7 +52,7 @@ pub(crate) struct World {
     pub(crate) channel: ChannelId,
     pub(crate) alice: UserId,
     pub(crate) bob: UserId,
-    _lifecycle: Lifecycle,
+    pub(crate) lifecycle: Lifecycle,
     _folder: TempDir,
 }
 
@@ -115,7 +115,7 @@ impl World {
             channel: channel_id,
             alice,
             bob,
-            _lifecycle: lifecycle,
+            lifecycle,
             _folder: folder,
         }
     }
@@ -125,7 +125,7 @@ impl World {
     }
 
     pub(crate) async fn access_to(&self, channel_id: ChannelId, user: UserId) -> Access {
-        self.storage.access(user, &[channel_id]).await.unwrap().remove(0)
+        self.storage.access(&[(user, channel_id)]).await.unwrap().remove(0).1
     }
 
     /// Another channel like the first, with so many messages that were not published.

@@ -1,0 +1,155 @@
+//! What sessions ask storage, asked for many of them at once.
+//!
+//! When thousands come back together, a query for each is most of what they cost, here and in the database. So questions
+//! wait until it is their turn, which is at once if few ask, and then go out in one query.
+
+use std::{collections::HashMap, pin::Pin, sync::Arc, time::Duration};
+
+use chat_domain::{
+    ChannelId, UserId,
+    ports::{Access, Standing, Storage, StorageError},
+};
+use common_server::Scope;
+use tokio::{
+    sync::{Semaphore, mpsc, oneshot},
+    time::{Instant, timeout},
+};
+use tracing::warn;
+
+use crate::in_time::in_time;
+
+/// How long a query may take.
+pub(crate) const STORAGE_TIMEOUT: Duration = Duration::from_secs(3);
+/// Most questions in one query.
+const TOGETHER: usize = 256;
+/// Queries of a kind at once: one that is slow does not hold up all others.
+const TURNS: usize = 2;
+/// Most questions of a kind that wait. Who has one more waits until there is room.
+const WAITING: usize = 16_384;
+/// Most pairs of a user and a channel in one query: a question has up to as many as a session may have channels.
+const PAIRS: usize = 4_096;
+
+/// Where sessions ask.
+pub struct Inquiries {
+    /// What there is to know about users: `None` for one that may do everything, or whom storage does not know.
+    pub status: Line<UserId, Option<Standing>>,
+    /// What users may hear of channels, those that exist.
+    pub access: Line<(UserId, Vec<ChannelId>), Vec<Access>>,
+}
+
+impl Inquiries {
+    /// Asks this storage, with tasks of this scope.
+    pub fn new(storage: &Arc<dyn Storage>, tasks: &Scope) -> Self {
+        let (of_users, of_channels) = (Arc::clone(storage), Arc::clone(storage));
+        Self {
+            status: Line::new("the status of users", tasks, move |users| {
+                let storage = Arc::clone(&of_users);
+                Box::pin(async move { statuses(&*storage, users).await })
+            }),
+            access: Line::new("access to channels", tasks, move |wishes| {
+                let storage = Arc::clone(&of_channels);
+                Box::pin(async move { accesses(&*storage, wishes).await })
+            }),
+        }
+    }
+}
+
+async fn statuses(storage: &dyn Storage, users: Vec<UserId>) -> Result<Vec<Option<Standing>>, StorageError> {
+    let restricted = storage.restricted(&users).await?;
+    let restricted: HashMap<_, _> = restricted.into_iter().map(|standing| (standing.user_id, standing)).collect();
+    Ok(users.iter().map(|user_id| restricted.get(user_id).copied()).collect())
+}
+
+async fn accesses(
+    storage: &dyn Storage,
+    wishes: Vec<(UserId, Vec<ChannelId>)>,
+) -> Result<Vec<Vec<Access>>, StorageError> {
+    let pairs: Vec<_> =
+        wishes.iter().flat_map(|(user_id, channels)| channels.iter().map(|channel_id| (*user_id, *channel_id))).collect();
+    let mut found = HashMap::with_capacity(pairs.len());
+    for some in pairs.chunks(PAIRS) {
+        let some = storage.access(some).await?;
+        found.extend(some.into_iter().map(|(user_id, access)| ((user_id, access.head.channel_id), access)));
+    }
+    let answer = |(user_id, channels): (UserId, Vec<ChannelId>)| {
+        channels.into_iter().filter_map(|channel_id| found.get(&(user_id, channel_id)).copied()).collect()
+    };
+    Ok(wishes.into_iter().map(answer).collect())
+}
+
+/// An answer, and when storage was asked for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer<A> {
+    /// What storage says.
+    pub answer: A,
+    /// A moment before the query.
+    pub asked_at: Instant,
+}
+
+struct Question<Q, A> {
+    question: Q,
+    asker: oneshot::Sender<Answer<A>>,
+}
+
+type Asking<A> = Pin<Box<dyn Future<Output = Result<Vec<A>, StorageError>> + Send>>;
+
+/// Questions of one kind.
+pub struct Line<Q, A> {
+    questions: mpsc::Sender<Question<Q, A>>,
+    /// One for each query that is under way. Who holds all of them lets nobody ask.
+    pub turns: Arc<Semaphore>,
+}
+
+impl<Q: Send + 'static, A: Send + 'static> Line<Q, A> {
+    /// `ask` answers questions in their order.
+    fn new(what: &'static str, tasks: &Scope, ask: impl Fn(Vec<Q>) -> Asking<A> + Send + Sync + 'static) -> Self {
+        let ((questions, waiting), turns) = (mpsc::channel(WAITING), Arc::new(Semaphore::new(TURNS)));
+        let (stop, serving) = (tasks.stopping().clone(), serve(what, waiting, Arc::clone(&turns), tasks.clone(), ask));
+        tasks.spawn(what, async move { stop.run_until_cancelled(serving).await.unwrap_or_default() });
+        Self { questions, turns }
+    }
+
+    /// The answer; `None` if storage does not say within this time, the wait for a turn included.
+    pub async fn ask(&self, question: Q, patience: Duration) -> Option<Answer<A>> {
+        let answered = async {
+            let (asker, answer) = oneshot::channel();
+            self.questions.send(Question { question, asker }).await.ok()?;
+            answer.await.ok()
+        };
+        timeout(patience, answered).await.ok().flatten()
+    }
+}
+
+/// Lets those who wait ask, as many together as there are, for as long as there may be more.
+async fn serve<Q: Send + 'static, A: Send + 'static>(
+    what: &'static str,
+    mut waiting: mpsc::Receiver<Question<Q, A>>,
+    turns: Arc<Semaphore>,
+    tasks: Scope,
+    ask: impl Fn(Vec<Q>) -> Asking<A> + Send + Sync + 'static,
+) {
+    let mut together = Vec::new();
+    while waiting.recv_many(&mut together, TOGETHER).await > 0 {
+        let Ok(turn) = Arc::clone(&turns).acquire_owned().await else { return };
+        while together.len() < TOGETHER
+            && let Ok(another) = waiting.try_recv()
+        {
+            together.push(another);
+        }
+        // Some have gone meanwhile.
+        together.retain(|one: &Question<Q, A>| !one.asker.is_closed());
+        let (questions, askers): (_, Vec<_>) = together.drain(..).map(|one| (one.question, one.asker)).unzip();
+        let asking = ask(questions);
+        tasks.spawn(what, async move {
+            let asked_at = Instant::now();
+            match in_time(what, STORAGE_TIMEOUT, asking).await {
+                Ok(answers) => askers.into_iter().zip(answers).for_each(|(asker, answer)| {
+                    // Who has gone does not need it.
+                    let _ = asker.send(Answer { answer, asked_at });
+                }),
+                Err(error) => warn!(storage.read = what, error = %error, "storage cannot answer sessions"),
+            }
+            drop(turn);
+        });
+    }
+}
