@@ -92,8 +92,8 @@ pub async fn start(config: Config, lifecycle: &Lifecycle, logs: LogHandle) -> Re
     let instance_id = Uuid::now_v7();
     let service = Service { name: INFO.name, version: INFO.version, instance_id: &instance_id.to_string() };
     let tracer = Tracer::start(&config.trace, &service)?;
-    let websocket = listen("websocket.listen", config.websocket.listen).await?;
-    let management = listen("management.listen", config.management.listen).await?;
+    let websocket = listen("websocket.listen", config.websocket.listen)?;
+    let management = listen("management.listen", config.management.listen)?;
     let mut instruments = MetricsRegistry::default();
     let storage = chat_storage::open_measured(&config.database, &mut instruments).await?;
 
@@ -166,8 +166,8 @@ pub async fn start(config: Config, lifecycle: &Lifecycle, logs: LogHandle) -> Re
     Ok(tracer)
 }
 
-async fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|source| StartError::Listen { key, address, source })
+fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    http::listen(address).map_err(|source| StartError::Listen { key, address, source })
 }
 
 fn address(listener: &TcpListener) -> SocketAddr {

@@ -23,7 +23,10 @@ use std::{
 use chat_domain::{ChannelId, Clock, UserId};
 use common_auth::{Principal, TokenVerifier, UnixTime};
 use common_logging::TraceId;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, Sleep, sleep_until},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, debug, error_span, field};
 use uuid::Uuid;
@@ -102,6 +105,8 @@ pub struct Connection {
     pub principal: Option<Principal>,
     /// Channels to open at once.
     pub channels: Vec<ChannelId>,
+    /// Its place among those that are let in at the same time.
+    pub arrival: Option<OwnedSemaphorePermit>,
 }
 
 /// Serves a connection until it ends.
@@ -180,10 +185,10 @@ impl Session {
         context: Arc<SessionContext>,
         mut name: Name,
     ) -> Result<Box<Self>, (Name, CloseReason)> {
-        let Connection { stream, principal, channels, .. } = connection;
+        let Connection { stream, principal, channels, arrival, .. } = connection;
         let mut socket = Socket::new(stream, context.limits.write_timeout, Arc::clone(&context.metrics));
         let Welcomed { handle, registered, principal, strikes } =
-            match welcome::welcome(&mut socket, principal, &context, name.session_id).await {
+            match welcome::welcome(&mut socket, principal, arrival, &context, name.session_id).await {
                 Ok(welcomed) => welcomed,
                 Err(reason) => {
                     socket.close(reason).await;

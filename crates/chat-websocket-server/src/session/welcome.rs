@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use chat_domain::{Timestamp, UserId, user::is_void};
 use common_auth::{Principal, TokenError};
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, timeout_at},
+};
 use tracing::Span;
 use uuid::Uuid;
 
@@ -37,6 +40,7 @@ pub(super) struct Welcomed {
 pub(super) async fn welcome(
     socket: &mut Socket,
     principal: Option<Principal>,
+    mut arrival: Option<OwnedSemaphorePermit>,
     context: &SessionContext,
     session_id: Uuid,
 ) -> Result<Welcomed, CloseReason> {
@@ -44,7 +48,11 @@ pub(super) async fn welcome(
     let mut strikes = Strikes::new(limits.frames_per_second, limits.frame_burst);
     let principal = match principal {
         Some(principal) => principal,
-        None => authenticate(socket, context, &mut strikes).await?,
+        None => {
+            // Who takes its time does not keep others out.
+            arrival = None;
+            authenticate(socket, context, &mut strikes).await?
+        }
     };
     let user_id = UserId::from(principal.user_id);
     Span::current().record("user.id", tracing::field::display(user_id));
@@ -57,7 +65,9 @@ pub(super) async fn welcome(
     let standing = async {
         // In this order: a ban or a revocation that comes after the look at storage is heard.
         context.hub.hear_user(user_id).await;
-        check_status(user_id, context, PATIENCE).await
+        let standing = check_status(user_id, context, PATIENCE).await;
+        drop(arrival);
+        standing
     };
     let (standing, admitted) = tokio::join!(standing, context.registry.admit(&handle));
     let standing = standing?;

@@ -70,8 +70,8 @@ pub(crate) async fn connect(context: &Arc<SessionContext>, user: UserId) -> (Cli
         expires_at: UnixTime::from_millis(i64::MAX),
     };
     let stream = WebSocketStream::from_raw_socket(ReadSide::new(server), Role::Server, None).await;
-    let connection =
-        Connection { stream, trace_id: TraceId::random(), principal: Some(principal), channels: Vec::new() };
+    let (trace_id, principal) = (TraceId::random(), Some(principal));
+    let connection = Connection { stream, trace_id, principal, channels: Vec::new(), arrival: None };
     let mut session = JoinSet::new();
     session.spawn(chat_websocket_server::session::serve(connection, Arc::clone(context)));
     (WebSocketStream::from_raw_socket(client, Role::Client, None).await, session)
