@@ -64,8 +64,10 @@ async fn accesses(
     storage: &dyn Storage,
     wishes: Vec<(UserId, Vec<ChannelId>)>,
 ) -> Result<Vec<Vec<Access>>, StorageError> {
-    let pairs: Vec<_> =
-        wishes.iter().flat_map(|(user_id, channels)| channels.iter().map(|channel_id| (*user_id, *channel_id))).collect();
+    let pairs: Vec<_> = wishes
+        .iter()
+        .flat_map(|(user_id, channels)| channels.iter().map(|channel_id| (*user_id, *channel_id)))
+        .collect();
     let mut found = HashMap::with_capacity(pairs.len());
     for some in pairs.chunks(PAIRS) {
         let some = storage.access(some).await?;

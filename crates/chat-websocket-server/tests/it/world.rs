@@ -17,7 +17,6 @@ use chat_events::{
 };
 use chat_storage::DatabaseConfig;
 use chat_test_support::{redis::RedisServer, wait_for};
-use futures_util::FutureExt;
 use chat_websocket_server::{
     frame::Frames,
     hub::{Directory, Hub, Registered},
@@ -31,6 +30,7 @@ use chat_websocket_server::{
 };
 use common_logging::trace::Tracer;
 use common_server::Lifecycle;
+use futures_util::FutureExt;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::Instant;
