@@ -140,6 +140,9 @@ async fn serve<Q: Send + 'static, A: Send + 'static>(
         }
         // Some have gone meanwhile.
         together.retain(|one: &Question<Q, A>| !one.asker.is_closed());
+        if together.is_empty() {
+            continue;
+        }
         let (questions, askers): (_, Vec<_>) = together.drain(..).map(|one| (one.question, one.asker)).unzip();
         let asking = ask(questions);
         tasks.spawn(what, async move {
@@ -153,5 +156,64 @@ async fn serve<Q: Send + 'static, A: Send + 'static>(
             }
             drop(turn);
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use common_server::Lifecycle;
+    use futures_util::future::join_all;
+    use parking_lot::Mutex;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    /// Doubles numbers, and notes how many it is asked for at once; has no answer to a zero.
+    fn doubling(lifecycle: &Lifecycle) -> (Line<usize, usize>, Arc<Mutex<Vec<usize>>>) {
+        let asked = Arc::<Mutex<Vec<usize>>>::default();
+        let noted = Arc::clone(&asked);
+        let line = Line::new("doubles", lifecycle.background(), move |numbers: Vec<usize>| {
+            noted.lock().push(numbers.len());
+            Box::pin(async move {
+                if numbers.contains(&0) {
+                    return Err(StorageError::Unavailable { operation: "doubles", source: "of zero".into() });
+                }
+                Ok(numbers.into_iter().map(|number| 2 * number).collect())
+            })
+        });
+        (line, asked)
+    }
+
+    #[tokio::test]
+    async fn those_who_wait_are_asked_for_together() {
+        let lifecycle = Lifecycle::new(Duration::from_secs(1));
+        let (line, asked) = doubling(&lifecycle);
+        assert_eq!(line.ask(1, PATIENCE).await.map(|answer| answer.answer), Some(2), "who is alone does not wait");
+
+        let turns = line.turns.acquire_many(2).await.unwrap();
+        let questions = 1..=TOGETHER + 44;
+        let answers = async {
+            let answers = join_all(questions.clone().map(|number| line.ask(number, PATIENCE))).await;
+            answers.into_iter().map(|answer| answer.unwrap().answer).collect::<Vec<_>>()
+        };
+        let (answers, ()) = tokio::join!(answers, async { drop(turns) });
+
+        assert_eq!(answers, questions.map(|number| 2 * number).collect::<Vec<_>>());
+        let asked = asked.lock();
+        assert_eq!(asked.iter().sum::<usize>(), 1 + TOGETHER + 44);
+        assert!(asked.len() < 10 && asked.iter().all(|together| *together <= TOGETHER), "{asked:?}");
+    }
+
+    #[tokio::test]
+    async fn who_gets_no_answer_is_told_so() {
+        let lifecycle = Lifecycle::new(Duration::from_secs(1));
+        let (line, asked) = doubling(&lifecycle);
+        assert_eq!(line.ask(0, PATIENCE).await, None, "storage fails");
+        let turns = line.turns.acquire_many(2).await.unwrap();
+        assert_eq!(line.ask(1, Duration::ZERO).await, None, "it is not its turn in time");
+        drop(turns);
+        assert_eq!(line.ask(2, PATIENCE).await.map(|answer| answer.answer), Some(4), "the line goes on");
+        assert_eq!(asked.lock().iter().sum::<usize>(), 2, "who has gone is not asked for");
     }
 }
