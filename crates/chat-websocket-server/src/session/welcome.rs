@@ -1,12 +1,12 @@
 //! Before a session is one: who is it, and may it be here?
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use chat_domain::{Timestamp, UserId, user::is_void};
 use common_auth::{Principal, TokenError};
 use tokio::{
     sync::OwnedSemaphorePermit,
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 use tracing::Span;
 use uuid::Uuid;
@@ -27,6 +27,10 @@ use crate::{
 /// How long a session that comes waits for storage. Clients wait for 10 s; who gives up sooner and comes again makes the
 /// line longer and lets nobody in.
 const PATIENCE: Duration = Duration::from_secs(7);
+
+/// How long it has a place among those who are let in at the same time. If Redis or storage take longer, others need not wait
+/// for it.
+const ARRIVAL: Duration = Duration::from_secs(1);
 
 /// A client that may be here.
 pub(super) struct Welcomed {
@@ -65,9 +69,16 @@ pub(super) async fn welcome(
     let standing = async {
         // In this order: a ban or a revocation that comes after the look at storage is heard.
         context.hub.hear_user(user_id).await;
-        let standing = check_status(user_id, context, PATIENCE).await;
+        check_status(user_id, context, PATIENCE).await
+    };
+    let standing = async {
+        let mut standing = pin!(standing);
+        let soon = timeout(ARRIVAL, standing.as_mut()).await;
         drop(arrival);
-        standing
+        match soon {
+            Ok(standing) => standing,
+            Err(_) => standing.await,
+        }
     };
     let (standing, admitted) = tokio::join!(standing, context.registry.admit(&handle));
     let standing = standing?;
