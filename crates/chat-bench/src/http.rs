@@ -1,6 +1,7 @@
 //! Sending over HTTP, one request at a time on a connection of its own, with as little of the processor as it takes: what the
 //! load uses is missing to what is measured.
 
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -76,7 +77,8 @@ impl Sender {
 
     async fn ask(&mut self, target: &Target, body: &[&str]) -> Result<&[u8], Failure> {
         // A server closes a connection that was idle for long.
-        if self.stream.try_read(&mut [0]).is_ok() {
+        let waits = |read: io::Result<usize>| read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+        if !waits(self.stream.try_read(&mut [0])) {
             self.stream = open(self.address).await?;
         }
         self.write(target, body);

@@ -48,8 +48,8 @@ pub const INFO: ServerInfo = ServerInfo {
     git: option_env!("BUILD_GIT"),
 };
 
-/// With the inquiries of sessions as many as there are connections to storage that reads have by default: 12, for 4 of 16 are
-/// set aside for sending. Replays get fewer, so that rooms with a hole do not wait behind them there.
+/// Fewer than the connections to storage that reads have by default: 12, for 4 of 16 are set aside for sending. The inquiries
+/// of sessions take up to four more; who comes too many waits for a connection. Replays get fewer, so that rooms with a hole do not wait behind them there.
 ///
 /// With messages of 200 characters the pages are the 5 000 newest events of about twenty rooms.
 const READS: ReadLimits = ReadLimits { repairs: 6, replays: 4, page_bytes: 32 * 1024 * 1024 };
@@ -133,7 +133,7 @@ pub async fn start(config: Config, lifecycle: &Lifecycle, logs: LogHandle) -> Re
         instance_id,
         hub: Arc::new(Hub::new(Arc::clone(&directory), rooms, config.limits.connections_per_user)),
         registry: Arc::clone(&registry),
-        inquiries: Inquiries::new(&storage, lifecycle.background()),
+        inquiries: Inquiries::new(&storage, lifecycle),
         verifier: TokenVerifier::new(&config.auth)?,
         clock,
         metrics: Arc::clone(&metrics),

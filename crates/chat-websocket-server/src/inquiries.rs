@@ -9,7 +9,7 @@ use chat_domain::{
     ChannelId, UserId,
     ports::{Access, Standing, Storage, StorageError},
 };
-use common_server::Scope;
+use common_server::{Lifecycle, Scope};
 use tokio::{
     sync::{Semaphore, mpsc, oneshot},
     time::{Instant, timeout},
@@ -20,14 +20,12 @@ use crate::in_time::in_time;
 
 /// How long a query may take.
 pub(crate) const STORAGE_TIMEOUT: Duration = Duration::from_secs(3);
-/// Most questions in one query.
-const TOGETHER: usize = 256;
+/// Users or pairs of a user and a channel in one query, but for the last question.
+const TOGETHER: usize = 1_024;
 /// Queries of a kind at once: one that is slow does not hold up all others.
 const TURNS: usize = 2;
 /// Most questions of a kind that wait. Who has one more waits until there is room.
 const WAITING: usize = 16_384;
-/// Most pairs of a user and a channel in one query: a question has up to as many as a session may have channels.
-const PAIRS: usize = 4_096;
 
 /// Where sessions ask.
 pub struct Inquiries {
@@ -38,18 +36,28 @@ pub struct Inquiries {
 }
 
 impl Inquiries {
-    /// Asks this storage, with tasks of this scope.
-    pub fn new(storage: &Arc<dyn Storage>, tasks: &Scope) -> Self {
+    /// Asks this storage, in the background of this lifecycle.
+    pub fn new(storage: &Arc<dyn Storage>, lifecycle: &Lifecycle) -> Self {
         let (of_users, of_channels) = (Arc::clone(storage), Arc::clone(storage));
         Self {
-            status: Line::new("the status of users", tasks, move |users| {
-                let storage = Arc::clone(&of_users);
-                Box::pin(async move { statuses(&*storage, users).await })
-            }),
-            access: Line::new("access to channels", tasks, move |wishes| {
-                let storage = Arc::clone(&of_channels);
-                Box::pin(async move { accesses(&*storage, wishes).await })
-            }),
+            status: Line::new(
+                "the status of users",
+                lifecycle,
+                |_| 1,
+                move |users| {
+                    let storage = Arc::clone(&of_users);
+                    Box::pin(async move { statuses(&*storage, users).await })
+                },
+            ),
+            access: Line::new(
+                "access to channels",
+                lifecycle,
+                |(_, channels): &(_, Vec<_>)| channels.len(),
+                move |wishes| {
+                    let storage = Arc::clone(&of_channels);
+                    Box::pin(async move { accesses(&*storage, wishes).await })
+                },
+            ),
         }
     }
 }
@@ -68,11 +76,9 @@ async fn accesses(
         .iter()
         .flat_map(|(user_id, channels)| channels.iter().map(|channel_id| (*user_id, *channel_id)))
         .collect();
-    let mut found = HashMap::with_capacity(pairs.len());
-    for some in pairs.chunks(PAIRS) {
-        let some = storage.access(some).await?;
-        found.extend(some.into_iter().map(|(user_id, access)| ((user_id, access.head.channel_id), access)));
-    }
+    let found = storage.access(&pairs).await?;
+    let found: HashMap<_, _> =
+        found.into_iter().map(|(user_id, access)| ((user_id, access.head.channel_id), access)).collect();
     let answer = |(user_id, channels): (UserId, Vec<ChannelId>)| {
         channels.into_iter().filter_map(|channel_id| found.get(&(user_id, channel_id)).copied()).collect()
     };
@@ -103,11 +109,19 @@ pub struct Line<Q, A> {
 }
 
 impl<Q: Send + 'static, A: Send + 'static> Line<Q, A> {
-    /// `ask` answers questions in their order.
-    fn new(what: &'static str, tasks: &Scope, ask: impl Fn(Vec<Q>) -> Asking<A> + Send + Sync + 'static) -> Self {
+    /// `ask` answers questions in their order, as many as `weigh` allows.
+    fn new(
+        what: &'static str,
+        lifecycle: &Lifecycle,
+        weigh: impl Fn(&Q) -> usize + Send + 'static,
+        ask: impl Fn(Vec<Q>) -> Asking<A> + Send + 'static,
+    ) -> Self {
         let ((questions, waiting), turns) = (mpsc::channel(WAITING), Arc::new(Semaphore::new(TURNS)));
-        let (stop, serving) = (tasks.stopping().clone(), serve(what, waiting, Arc::clone(&turns), tasks.clone(), ask));
-        tasks.spawn(what, async move { stop.run_until_cancelled(serving).await.unwrap_or_default() });
+        let tasks = lifecycle.background().clone();
+        let (stop, serving) = (tasks.stopping().clone(), serve(what, waiting, Arc::clone(&turns), tasks, weigh, ask));
+        lifecycle.spawn_essential_background(what, async move {
+            stop.run_until_cancelled(serving).await.unwrap_or_default();
+        });
         Self { questions, turns }
     }
 
@@ -128,14 +142,18 @@ async fn serve<Q: Send + 'static, A: Send + 'static>(
     mut waiting: mpsc::Receiver<Question<Q, A>>,
     turns: Arc<Semaphore>,
     tasks: Scope,
-    ask: impl Fn(Vec<Q>) -> Asking<A> + Send + Sync + 'static,
+    weigh: impl Fn(&Q) -> usize,
+    ask: impl Fn(Vec<Q>) -> Asking<A>,
 ) {
     let mut together = Vec::new();
-    while waiting.recv_many(&mut together, TOGETHER).await > 0 {
+    while let Some(first) = waiting.recv().await {
         let Ok(turn) = Arc::clone(&turns).acquire_owned().await else { return };
-        while together.len() < TOGETHER
+        let mut weight = weigh(&first.question);
+        together.push(first);
+        while weight < TOGETHER
             && let Ok(another) = waiting.try_recv()
         {
+            weight += weigh(&another.question);
             together.push(another);
         }
         // Some have gone meanwhile.
@@ -161,7 +179,6 @@ async fn serve<Q: Send + 'static, A: Send + 'static>(
 
 #[cfg(test)]
 mod tests {
-    use common_server::Lifecycle;
     use futures_util::future::join_all;
     use parking_lot::Mutex;
 
@@ -173,15 +190,20 @@ mod tests {
     fn doubling(lifecycle: &Lifecycle) -> (Line<usize, usize>, Arc<Mutex<Vec<usize>>>) {
         let asked = Arc::<Mutex<Vec<usize>>>::default();
         let noted = Arc::clone(&asked);
-        let line = Line::new("doubles", lifecycle.background(), move |numbers: Vec<usize>| {
-            noted.lock().push(numbers.len());
-            Box::pin(async move {
-                if numbers.contains(&0) {
-                    return Err(StorageError::Unavailable { operation: "doubles", source: "of zero".into() });
-                }
-                Ok(numbers.into_iter().map(|number| 2 * number).collect())
-            })
-        });
+        let line = Line::new(
+            "doubles",
+            lifecycle,
+            |_| 1,
+            move |numbers: Vec<usize>| {
+                noted.lock().push(numbers.len());
+                Box::pin(async move {
+                    if numbers.contains(&0) {
+                        return Err(StorageError::Unavailable { operation: "doubles", source: "of zero".into() });
+                    }
+                    Ok(numbers.into_iter().map(|number| 2 * number).collect())
+                })
+            },
+        );
         (line, asked)
     }
 
@@ -202,7 +224,7 @@ mod tests {
         assert_eq!(answers, questions.map(|number| 2 * number).collect::<Vec<_>>());
         let asked = asked.lock();
         assert_eq!(asked.iter().sum::<usize>(), 1 + TOGETHER + 44);
-        assert!(asked.len() < 10 && asked.iter().all(|together| *together <= TOGETHER), "{asked:?}");
+        assert!(asked.len() < 100 && asked.iter().all(|together| *together <= TOGETHER), "{asked:?}");
     }
 
     #[tokio::test]

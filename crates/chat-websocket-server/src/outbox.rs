@@ -10,7 +10,7 @@
 use std::{
     future::poll_fn,
     sync::Arc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
 };
 
 use bytes::Bytes;
@@ -62,6 +62,10 @@ struct State {
     closed: Option<CloseReason>,
     /// The session is to leave in its own time.
     leaving: bool,
+    /// Its task knows.
+    leaving_told: bool,
+    /// The session's task waits for the room that writes.
+    queued_up: bool,
     /// The session's task, woken when there is something for it to take.
     taker: Option<Waker>,
     /// Somebody waits for room.
@@ -243,11 +247,11 @@ impl Outbox {
     /// or the session is to leave.
     pub fn poll_take(&self, cx: &Context<'_>, taken: &mut Taken) -> Poll<()> {
         let mut state = self.state.lock();
-        let news = !state.backlog.is_empty() || state.closed.is_some() || state.leaving != taken.leaving;
-        if !news || state.writer == Writer::Room {
+        let news = !state.backlog.is_empty() || state.closed.is_some() || state.leaving != state.leaving_told;
+        if !news {
             return state.wait(cx);
         }
-        state.writer = Writer::Session;
+        ready!(state.poll_turn(cx));
         state.take(taken);
         Poll::Ready(())
     }
@@ -256,10 +260,7 @@ impl Outbox {
     pub async fn take(&self, taken: &mut Taken) {
         poll_fn(|cx| {
             let mut state = self.state.lock();
-            if state.writer == Writer::Room {
-                return state.wait(cx);
-            }
-            state.writer = Writer::Session;
+            ready!(state.poll_turn(cx));
             state.take(taken);
             Poll::Ready(())
         })
@@ -279,9 +280,7 @@ impl Outbox {
     pub async fn retire(&self) -> Bytes {
         poll_fn(|cx| {
             let mut state = self.state.lock();
-            if state.writer == Writer::Room {
-                return state.wait(cx);
-            }
+            ready!(state.poll_turn(cx));
             state.socket = None;
             Poll::Ready(std::mem::take(&mut state.backlog.unfinished))
         })
@@ -331,7 +330,10 @@ impl Outbox {
 /// Wakes the session's task if it waits for what there is now, unless a room is about to write it.
 fn wake(mut state: MutexGuard<'_, State>) {
     let news = match state.writer {
-        Writer::Nobody => state.frames > 0 || state.closed.is_some() || state.leaving,
+        Writer::Nobody => {
+            let queued_up = std::mem::take(&mut state.queued_up);
+            queued_up || state.frames > 0 || state.closed.is_some() || state.leaving != state.leaving_told
+        }
         Writer::Room => false,
         Writer::Session => true,
     };
@@ -356,7 +358,18 @@ impl State {
     fn take(&mut self, taken: &mut Taken) {
         std::mem::swap(&mut taken.backlog, &mut self.backlog);
         (taken.oldest, taken.closed, taken.leaving) = (self.oldest.take(), self.closed, self.leaving);
+        self.leaving_told = self.leaving;
         (taken.frames, taken.bytes) = (self.frames, self.bytes);
+    }
+
+    /// Waits until no room writes, and then nobody does but the session's task.
+    fn poll_turn(&mut self, cx: &Context<'_>) -> Poll<()> {
+        if self.writer == Writer::Room {
+            self.queued_up = true;
+            return self.wait(cx);
+        }
+        self.writer = Writer::Session;
+        Poll::Ready(())
     }
 
     fn wait<T>(&mut self, cx: &Context<'_>) -> Poll<T> {

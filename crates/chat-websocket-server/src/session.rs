@@ -161,6 +161,8 @@ struct Session {
     strikes: Strikes,
     /// Which of its writes are measured.
     sampling: Sampling,
+    /// The WebSocket library had something to say that may not be written yet.
+    answered: bool,
     /// When its token expires, as the token says.
     token_expires_at: UnixTime,
     /// When it ends for that.
@@ -207,6 +209,7 @@ impl Session {
             taken: Taken::default(),
             strikes,
             sampling: Sampling::default(),
+            answered: false,
             leaves_at: None,
             context,
         });
@@ -273,7 +276,8 @@ impl Session {
     }
 
     async fn wait(&mut self, mut timer: Pin<&mut Sleep>) -> Occasion {
-        let mut woken = false;
+        // What was answered to pings is written before more of them are read.
+        let mut woken = std::mem::take(&mut self.answered);
         poll_fn(|cx| {
             // Mostly it is woken to send something. Who has just sent looks at the rest first, so that none is forgotten.
             if std::mem::replace(&mut woken, true) && self.handle.outbox.poll_take(cx, &mut self.taken).is_ready() {
@@ -283,6 +287,7 @@ impl Session {
             let received = self.socket.poll_receive(cx);
             if let Some(answers) = self.socket.take_answers() {
                 self.handle.outbox.push(answers);
+                self.answered = true;
             }
             if let Poll::Ready(received) = received {
                 return Poll::Ready(Occasion::Received(received));

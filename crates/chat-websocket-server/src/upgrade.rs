@@ -47,6 +47,9 @@ const ARRIVALS: usize = 256;
 /// How long they wait. Clients give up after 10 s.
 const PATIENCE: Duration = Duration::from_secs(8);
 
+/// How long a client may take to receive the answer to its handshake.
+const UPGRADE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// The entrance of an instance.
 pub struct Entrance {
     /// What sessions work with.
@@ -120,7 +123,9 @@ impl Entrance {
         let (trace_id, frame_bytes) = (trace_id.clone(), context.limits.frame_bytes);
         let serve = async move {
             let _slot = slot;
-            let Some(stream) = Box::pin(upgraded(upgrade, frame_bytes)).await else { return };
+            // A client that does not take the answer keeps others out.
+            let upgraded = timeout(UPGRADE_TIMEOUT, Box::pin(upgraded(upgrade, frame_bytes)));
+            let Ok(Some(stream)) = upgraded.await else { return };
             session::serve(Connection { stream, trace_id, principal, channels, arrival }, context).await;
         };
         self.sessions.spawn("session", serve);

@@ -1,7 +1,7 @@
-use std::future::poll_fn;
+use std::{future::poll_fn, time::Duration};
 
 use futures_util::FutureExt;
-use tokio::{io::AsyncReadExt, net::TcpListener, task::JoinSet};
+use tokio::{io::AsyncReadExt, net::TcpListener, task::JoinSet, time::timeout};
 
 use super::*;
 use crate::wire::KEPT;
@@ -235,6 +235,23 @@ async fn all_that_write_take_turns() {
         assert!(ended.is_ok() || ended.is_err_and(|error| error.is_cancelled()));
     }
     assert_eq!((next, outbox.closed(), outbox.size()), ([EACH; 3], None, (0, 0)));
+}
+
+#[tokio::test]
+async fn who_waits_for_a_room_is_woken_when_it_has_written_everything() {
+    let (outbox, _client) = lent().await;
+    let mut taken = Taken::default();
+    let socket = outbox.state.lock().take_idle_socket();
+    {
+        let taking = outbox.take(&mut taken);
+        tokio::pin!(taking);
+        assert!(futures_util::poll!(taking.as_mut()).is_pending());
+        outbox.state.lock().socket = socket;
+        outbox.end_turn(outbox.state.lock(), Writer::Nobody, (0, 0));
+        timeout(Duration::from_secs(10), taking).await.unwrap();
+    }
+    outbox.written(&mut taken);
+    assert_eq!(outbox.deliver(None, &frame('a').into()), 1, "and gives its turn back");
 }
 
 #[tokio::test]

@@ -107,18 +107,27 @@ pub(super) struct Courier {
     clock: Arc<dyn Clock>,
     /// Which writes are measured.
     sampling: Sampling,
+    /// Sessions that were sent to since others had their turn.
+    sent: usize,
 }
 
 impl Courier {
     pub(super) fn new(metrics: Arc<Metrics>, clock: Arc<dyn Clock>) -> Self {
-        Self { metrics, clock, sampling: Sampling::default() }
+        Self { metrics, clock, sampling: Sampling::default(), sent: 0 }
     }
 
     /// Sends a parcel to everybody on the list.
     pub(super) async fn deliver(&mut self, parcel: Parcel, list: &mut List) {
         if list.0.len() <= CHUNK {
+            self.sent += list.0.len();
             let mut account = Account::new(&self.metrics, &*self.clock, &mut self.sampling);
-            return list.0.iter().for_each(|one| parcel.deliver(one, &mut account));
+            list.0.iter().for_each(|one| parcel.deliver(one, &mut account));
+            drop(account);
+            if self.sent >= CHUNK {
+                self.sent = 0;
+                yield_now().await;
+            }
+            return;
         }
         let (metrics, clock) = (Arc::clone(&self.metrics), Arc::clone(&self.clock));
         let round = Round { parcel, list: std::mem::take(list), next: AtomicUsize::new(0), metrics, clock };

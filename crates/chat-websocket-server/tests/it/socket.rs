@@ -42,7 +42,7 @@ pub(crate) fn context(world: &World) -> SessionContext {
         instance_id: Uuid::new_v4(),
         hub: Arc::clone(&world.hub),
         registry: Arc::clone(&world.registry),
-        inquiries: Inquiries::new(&world.storage, world.lifecycle.background()),
+        inquiries: Inquiries::new(&world.storage, &world.lifecycle),
         verifier: TokenVerifier::new(&AuthConfig { secret, ..AuthConfig::default() }).unwrap(),
         clock: Arc::new(SystemClock),
         metrics: Arc::clone(&world.metrics),
