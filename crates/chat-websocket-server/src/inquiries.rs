@@ -21,7 +21,7 @@ use crate::in_time::in_time;
 /// How long a query may take.
 pub(crate) const STORAGE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Users or pairs of a user and a channel in one query, but for the last question.
-const TOGETHER: usize = 1_024;
+const TOGETHER: usize = 64;
 /// Queries of a kind at once: one that is slow does not hold up all others.
 const TURNS: usize = 2;
 /// Most questions of a kind that wait. Who has one more waits until there is room.
