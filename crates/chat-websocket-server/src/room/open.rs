@@ -16,7 +16,6 @@ use uuid::Uuid;
 use super::{
     Room, RoomStatus,
     control::{Answer, Control, Join},
-    delivery::{Courier, Parcel},
     departures::Departures,
     event::{Effect, Published, RoomEvent, Traced},
     heat::Heat,
@@ -62,7 +61,6 @@ pub(super) struct OpenRoom {
     ready: Vec<RoomEvent>,
     /// What its sessions were given to write.
     turn: Turn,
-    courier: Courier,
     held: Held,
     heat: Heat,
     /// A read of the log that is under way.
@@ -76,7 +74,6 @@ impl OpenRoom {
         let limits = room.context.limits;
         let mut this = Self {
             turn: Turn::default(),
-            courier: Courier::new(Arc::clone(&room.context.metrics), Arc::clone(&room.context.clock)),
             heat: Heat::new(limits.coalesce, Instant::now()),
             held: Held::new(Arc::clone(&room.context.metrics)),
             presence: Presence::new(
@@ -187,7 +184,7 @@ impl OpenRoom {
             Ok(Published::Signal(frame)) => {
                 self.deliver_ready().await;
                 self.turn.add(frame.len());
-                self.courier.deliver(Parcel::signal(frame), self.subscribers.list()).await;
+                self.subscribers.live().for_each(|one| one.session.outbox.push(frame.clone()));
                 self.turn.give_way(&self.subscribers).await;
             }
             Err(reason) => self.skip(&reason),
@@ -400,7 +397,7 @@ impl OpenRoom {
         while !rest.is_empty() {
             let run;
             (run, rest) = self.turn.cut(rest);
-            self.deliver(run).await;
+            self.deliver(run);
             self.turn.give_way(&self.subscribers).await;
         }
         ready.clear();
@@ -410,13 +407,13 @@ impl OpenRoom {
     }
 
     /// Delivers events of which only the last may have an effect.
-    async fn deliver(&mut self, run: &[RoomEvent]) {
+    fn deliver(&mut self, run: &[RoomEvent]) {
         for event in run {
             self.recent.push(event.frame.clone());
         }
         let metrics = &self.room.context.metrics;
         metrics.events.inc_by(run.len() as u64);
-        self.courier.deliver(Parcel::events(run), self.subscribers.list()).await;
+        metrics.deliveries.inc_by(self.subscribers.deliver(run));
         for event in run {
             if let Some(traced) = &event.traced {
                 self.record(event.seq, traced);
