@@ -9,14 +9,14 @@ pub(crate) mod tally;
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -43,19 +43,31 @@ pub(crate) struct Fleet {
     pub(crate) tally: Arc<Tally>,
     size: usize,
     tasks: JoinSet<()>,
+    /// Threads of its own, if what else goes on here is not to wait for it.
+    runtime: Option<Runtime>,
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        // Not in the way of a thread that must not block.
+        self.runtime.take().into_iter().for_each(Runtime::shutdown_background);
+    }
 }
 
 impl Fleet {
     /// Connects all of them and waits until each is subscribed.
     pub(crate) async fn join(seats: Vec<Seat>, tally: Tally) -> Result<Self, Failure> {
-        let mut fleet = Self { tally: Arc::new(tally), size: 0, tasks: JoinSet::new() };
+        let mut fleet = Self { tally: Arc::new(tally), size: 0, tasks: JoinSet::new(), runtime: None };
         fleet.grow(seats).await?;
         Ok(fleet)
     }
 
     /// Connects all of them at the same time, and goes on with those that are subscribed when all are, or patience ends.
     pub(crate) async fn storm(seats: Vec<Seat>, tally: Tally, patience: Duration) -> Result<Self, Failure> {
-        let mut fleet = Self { tally: Arc::new(tally), size: 0, tasks: JoinSet::new() };
+        // A single queue would have every delay that is measured meanwhile behind thousands of connections.
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = Some(runtime.while_doing("a thread for many connections")?);
+        let mut fleet = Self { tally: Arc::new(tally), size: 0, tasks: JoinSet::new(), runtime };
         let all = seats.len();
         match timeout(patience, fleet.enter(seats, all)).await {
             Ok(outcome) => outcome.map(|()| fleet),
@@ -74,13 +86,18 @@ impl Fleet {
     }
 
     async fn enter(&mut self, seats: Vec<Seat>, at_once: usize) -> Result<(), Failure> {
-        let connecting = stream::iter(seats).map(|seat| Connection::enter(seat, Arc::clone(&self.tally)));
-        let mut entered = pin!(connecting.buffer_unordered(at_once));
-        while let Some(connection) = entered.try_next().await? {
-            self.tasks.spawn(connection.listen());
+        let threads = self.runtime.as_ref().map_or_else(Handle::current, |runtime| runtime.handle().clone());
+        let mut entering = JoinSet::new();
+        let mut seats = seats.into_iter();
+        loop {
+            for seat in seats.by_ref().take(at_once - entering.len()) {
+                entering.spawn_on(Connection::enter(seat, Arc::clone(&self.tally)), &threads);
+            }
+            let Some(entered) = entering.join_next().await else { return Ok(()) };
+            let connection = entered.while_doing("a connection to the server")??;
+            self.tasks.spawn_on(connection.listen(), &threads);
             self.size += 1;
         }
-        Ok(())
     }
 
     pub(crate) const fn size(&self) -> usize {

@@ -36,8 +36,9 @@ pub trait ChannelLog: Send + Sync {
     /// The events after `after_seq`, in order, at most `limit`. Never from a replica.
     async fn replay(&self, channel: ChannelId, after_seq: u64, limit: u32) -> Result<Vec<LoggedEvent>, StorageError>;
 
-    /// What a user may hear of these channels, in one query; unknown ones are left out. Never from a replica.
-    async fn access(&self, user: UserId, channels: &[ChannelId]) -> Result<Vec<Access>, StorageError>;
+    /// What users may hear of channels, for each of these pairs, in any order and in one query; unknown channels are left
+    /// out. Never from a replica.
+    async fn access(&self, wishes: &[(UserId, ChannelId)]) -> Result<Vec<(UserId, Access)>, StorageError>;
 
     /// Gives each channel's log a new epoch and answers how many there are. For a store that was restored from a backup:
     /// what was acknowledged after the backup is gone, and its numbers are given out anew, so who has a place in the old

@@ -8,6 +8,9 @@ use chat_domain::{
 use serde::{Deserialize, Deserializer, Serialize, de::IntoDeserializer, de::value::StrDeserializer};
 use serde_json::value::RawValue;
 
+/// Room in bytes for most payloads, which otherwise move several times while they grow.
+const USUAL_PAYLOAD: usize = 1_024;
+
 /// An event of a channel. Field order is part of the golden files, not of the contract.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -171,8 +174,9 @@ impl Event {
 
 /// Serialises a payload of this crate.
 pub(crate) fn to_bytes<T: Serialize>(payload: &T) -> Bytes {
+    let mut json = Vec::with_capacity(USUAL_PAYLOAD);
     #[expect(clippy::expect_used, reason = "payloads have string keys and no fallible Serialize of their own")]
-    let json = serde_json::to_vec(payload).expect("payloads serialise");
+    serde_json::to_writer(&mut json, payload).expect("payloads serialise");
     Bytes::from(json)
 }
 

@@ -1,6 +1,6 @@
 //! What happens to every request before and after its handler.
 
-use std::{any::Any, sync::Arc, time::Duration};
+use std::{convert::Infallible, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -12,8 +12,10 @@ use axum::{
 use chat_domain::{Clock, EventId};
 use common_logging::{TraceId, trace::Tracer};
 use common_server::trace::{self, TRACE_ID, TRACEPARENT};
+use futures_util::FutureExt;
 use tokio::time::Instant;
-use tower_http::{catch_panic::CatchPanicLayer, cors::CorsLayer};
+use tower::{Layer, ServiceExt, service_fn};
+use tower_http::cors::CorsLayer;
 use tracing::Instrument;
 
 use crate::{
@@ -28,31 +30,51 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// How long a browser may remember that an origin is allowed.
 const PREFLIGHT_AGE: Duration = Duration::from_secs(600);
 
-/// Puts the layers around the routes. The last one added sees a request first.
+/// Puts around the routes what happens to each request. It is one layer: each of its own would copy itself for every
+/// request, in memory of its own.
 pub(crate) fn around(router: Router, config: &HttpConfig, tracing: Tracing) -> Router {
-    let mut router = router
+    let around = Around {
+        tracing,
+        body_limit: DefaultBodyLimit::max(config.max_body),
+        timeout: config.request_timeout,
+        cors: (!config.allowed_origins.is_empty()).then(|| cors(config)),
+    };
+    router
         .fallback(async || ApiError::RouteNotFound)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
-        .layer(DefaultBodyLimit::max(config.max_body))
-        .layer(middleware::from_fn_with_state(config.request_timeout, bound))
-        .layer(CatchPanicLayer::custom(panicked));
-    if !config.allowed_origins.is_empty() {
-        router = router.layer(cors(config));
-    }
-    router.layer(middleware::from_fn_with_state(tracing, trace))
+        .layer(middleware::from_fn_with_state(Arc::new(around), trace))
 }
 
-/// Gives up on a request after its time. What it had queued is carried out all the same.
-async fn bound(State(most): State<Duration>, request: Request, next: Next) -> Response {
-    match tokio::time::timeout(most, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => ApiError::Timeout.into_response(),
-    }
+/// What all requests have around them.
+struct Around {
+    tracing: Tracing,
+    body_limit: DefaultBodyLimit,
+    timeout: Duration,
+    /// `None` where no origin but the server's own may ask.
+    cors: Option<CorsLayer>,
 }
 
-/// The panic itself was logged where it happened.
-fn panicked(_panic: Box<dyn Any + Send>) -> Response {
-    ApiError::Internal.into_response()
+impl Around {
+    async fn answer(&self, request: Request, next: Next) -> Response {
+        let Some(cors) = &self.cors else { return self.bounded(request, next).await };
+        let inner = service_fn(|request| self.bounded(request, next.clone()).map(Ok::<_, Infallible>));
+        match cors.layer(inner).oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+
+    /// Gives up on a request after its time. What it had queued is carried out all the same.
+    async fn bounded(&self, mut request: Request, next: Next) -> Response {
+        self.body_limit.apply(&mut request);
+        let answer = AssertUnwindSafe(next.run(request)).catch_unwind();
+        match tokio::time::timeout(self.timeout, answer).await {
+            Ok(Ok(response)) => response,
+            // The panic itself was logged where it happened.
+            Ok(Err(_panic)) => ApiError::Internal.into_response(),
+            Err(_) => ApiError::Timeout.into_response(),
+        }
+    }
 }
 
 fn cors(config: &HttpConfig) -> CorsLayer {
@@ -73,7 +95,6 @@ fn cors(config: &HttpConfig) -> CorsLayer {
 }
 
 /// Where requests are named.
-#[derive(Clone)]
 pub(crate) struct Tracing {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -81,7 +102,8 @@ pub(crate) struct Tracing {
 }
 
 /// Names the request in logs, traces, metrics, problems and the answer.
-async fn trace(State(tracing): State<Tracing>, mut request: Request, next: Next) -> Response {
+async fn trace(State(around): State<Arc<Around>>, mut request: Request, next: Next) -> Response {
+    let tracing = &around.tracing;
     let started = Instant::now();
     let (traceparent, trace_id) = trace::of_caller(request.headers());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
@@ -103,7 +125,7 @@ async fn trace(State(tracing): State<Tracing>, mut request: Request, next: Next)
         request.extensions_mut().insert(traced.place());
     }
 
-    let response = next.run(request).instrument(span.clone()).await;
+    let response = around.answer(request, next).instrument(span.clone()).await;
     let mut response = error::complete(response, &path, &trace_id);
     finish(response.headers_mut(), &path, &trace_id);
     let took = started.elapsed();
@@ -134,7 +156,6 @@ mod tests {
     use axum::{body::Body, routing::get};
     use chat_domain::SystemClock;
     use prometheus_client::registry::Registry;
-    use tower::ServiceExt;
 
     use super::*;
 

@@ -21,6 +21,7 @@ use common_logging::{
 use common_server::{
     ComponentHealth, Health, Lifecycle, Management, Readiness,
     config::{self, Task},
+    http::listen,
     raise_file_limit, write_address_file,
 };
 use mimalloc::MiMalloc;
@@ -72,8 +73,8 @@ async fn run(config: &Config, logs: LogHandle) -> Result<ExitCode, Box<dyn Error
     let mut registry = Registry::default();
     let redis = RedisMetrics::register(&mut registry);
     let backends = open(config, &mut registry, &redis, &lifecycle).await?;
-    let listener = bind("http.listen", config.http.listen).await?;
-    let management = bind("management.listen", config.management.listen).await?;
+    let listener = bind("http.listen", config.http.listen)?;
+    let management = bind("management.listen", config.management.listen)?;
     let (http, probes) = (listener.local_addr()?, management.local_addr()?);
 
     serve(listener, config, &backends, &mut registry, &lifecycle)?;
@@ -144,9 +145,9 @@ fn pub_sub(
     }))
 }
 
-async fn bind(key: &str, address: std::net::SocketAddr) -> Result<TcpListener, io::Error> {
+fn bind(key: &str, address: std::net::SocketAddr) -> Result<TcpListener, io::Error> {
     let named = |error: io::Error| io::Error::new(error.kind(), format!("{key} = {address}: {error}"));
-    TcpListener::bind(address).await.map_err(named)
+    listen(address).map_err(named)
 }
 
 /// The error with its causes, in one line.

@@ -47,6 +47,10 @@ const IDLE_IN_TRANSACTION_TIMEOUT: &str = "3s";
 /// gets through. Shorter than a statement may take by default: a queue for one channel does not use up the pool.
 const LOCK_TIMEOUT: &str = "5s";
 
+/// For batches, which look rows up by their keys. The planner would rather read all of a table that was small when it looked
+/// last, and of a channel that is written to there are thousands of old versions between two vacuums.
+const BY_KEYS: &[(&str, &str)] = &[("enable_seqscan", "off")];
+
 /// How the server finds out that a client's host is gone, which takes it hours otherwise: it asks after 10 s of silence,
 /// three times, 5 s apart, and what it sent may stay unacknowledged for 15 s.
 const KEEPALIVE: [(&str, &str); 4] = [
@@ -72,15 +76,15 @@ impl PostgresStorage {
     pub(crate) async fn open(config: &DatabaseConfig, registry: &mut Registry) -> Result<Self, OpenError> {
         migrate(connect(config, &config.url).await?, &config.url).await?;
         let of_appends = connections_of_appends(config.max_connections);
-        let primary = pool(config, &config.url, config.max_connections - of_appends)?;
-        let appends = if of_appends == 0 { primary.clone() } else { pool(config, &config.url, of_appends)? };
+        let primary = pool(config, &config.url, config.max_connections - of_appends, &[])?;
+        let appends = if of_appends == 0 { primary.clone() } else { pool(config, &config.url, of_appends, BY_KEYS)? };
         let lagging = match &config.replica_url {
             None => primary.clone(),
             Some(url) => {
                 // A wrong address is found out now, not when the first list is asked for.
                 let probe = connect(config, url).await?;
                 probe.close().await.map_err(|source| unreachable(url, source))?;
-                pool(config, url, config.max_connections)?
+                pool(config, url, config.max_connections, &[])?
             }
         };
         // Those that are the primary itself are not shown a second time.
@@ -114,13 +118,19 @@ fn connections_of_appends(max_connections: u32) -> u32 {
     (max_connections / 4).max(1).min(max_connections.saturating_sub(1))
 }
 
-fn pool(config: &DatabaseConfig, url: &SecretString, connections: u32) -> Result<PgPool, OpenError> {
+fn pool(
+    config: &DatabaseConfig,
+    url: &SecretString,
+    connections: u32,
+    settings: &[(&str, &str)],
+) -> Result<PgPool, OpenError> {
     let statement_timeout = config.statement_timeout.as_millis().max(1).to_string();
-    let options = options(url)?.options([
+    let bounds = [
         ("statement_timeout", statement_timeout.as_str()),
         ("lock_timeout", LOCK_TIMEOUT),
         ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_TIMEOUT),
-    ]);
+    ];
+    let options = options(url)?.options(bounds).options(settings.iter().copied());
     let pool = PgPoolOptions::new().max_connections(connections).acquire_timeout(config.acquire_timeout);
     Ok(pool.connect_lazy_with(options))
 }
@@ -169,8 +179,8 @@ impl ChannelLog for PostgresStorage {
         self.bounds.run("replay", messages::replay(&self.primary, channel, after_seq, limit)).await
     }
 
-    async fn access(&self, user: UserId, channels: &[ChannelId]) -> Result<Vec<Access>, StorageError> {
-        self.bounds.run("access", channels::access(&self.primary, user, channels)).await
+    async fn access(&self, wishes: &[(UserId, ChannelId)]) -> Result<Vec<(UserId, Access)>, StorageError> {
+        self.bounds.run("access", channels::access(&self.primary, wishes)).await
     }
 
     async fn renew_epochs(&self) -> Result<u64, StorageError> {

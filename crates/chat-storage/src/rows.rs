@@ -344,6 +344,7 @@ impl HeadRow {
 /// What a user may hear of a channel.
 #[derive(Debug, FromRow)]
 pub(crate) struct AccessRow {
+    user_id: Uuid,
     #[sqlx(flatten)]
     head: HeadRow,
     r#type: String,
@@ -353,14 +354,15 @@ pub(crate) struct AccessRow {
 }
 
 impl AccessRow {
-    pub(crate) fn read(self) -> Read<Access> {
-        Ok(Access {
+    pub(crate) fn read(self) -> Read<(UserId, Access)> {
+        let access = Access {
             head: self.head.read()?,
             channel_type: named(&self.r#type)?,
             active: self.active,
             role: self.role.as_deref().map(named).transpose()?,
             status: self.status.as_deref().map(named).transpose()?,
-        })
+        };
+        Ok((self.user_id.into(), access))
     }
 }
 

@@ -114,8 +114,8 @@ impl ChannelLog for SqliteStorage {
         self.bounds.run("replay", messages::replay(&self.readers, channel, after_seq, limit)).await
     }
 
-    async fn access(&self, user: UserId, channels: &[ChannelId]) -> Result<Vec<Access>, StorageError> {
-        self.bounds.run("access", channels::access(&self.readers, user, channels)).await
+    async fn access(&self, wishes: &[(UserId, ChannelId)]) -> Result<Vec<(UserId, Access)>, StorageError> {
+        self.bounds.run("access", channels::access(&self.readers, wishes)).await
     }
 
     async fn renew_epochs(&self) -> Result<u64, StorageError> {

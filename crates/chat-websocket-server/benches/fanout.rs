@@ -11,6 +11,7 @@ use chat_websocket_server::{
     },
 };
 use divan::{Bencher, black_box, counter::ItemsCount};
+use futures_util::FutureExt;
 use tokio::time::Instant;
 
 const SESSIONS: usize = 1_000;
@@ -86,8 +87,9 @@ fn enqueue(bencher: Bencher<'_, '_>) {
     bencher.counter(ItemsCount::new(SESSIONS)).bench_local(|| {
         let frames = Frames::from(event.frame.clone());
         for (outbox, taken) in outboxes.iter().zip(&mut taken) {
-            outbox.push_live(event.at, frames.clone());
-            outbox.take(taken);
+            outbox.deliver(event.at, &frames);
+            black_box(outbox.take(taken).now_or_never());
+            outbox.written(taken);
         }
     });
 }

@@ -19,7 +19,7 @@ use common_server::{
 };
 use prometheus_client::registry::Registry as MetricsRegistry;
 use thiserror::Error;
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::net::TcpListener;
 use tracing::{info, warn};
 use uuid::Uuid;
 
@@ -27,6 +27,7 @@ use crate::{
     chatrooms::ChatRooms,
     config::{Config, LimitsConfig},
     hub::{Directory, Hub},
+    inquiries::Inquiries,
     metrics::{Live, Metrics},
     outbox::OutboxLimits,
     pace::Intervals,
@@ -47,17 +48,11 @@ pub const INFO: ServerInfo = ServerInfo {
     git: option_env!("BUILD_GIT"),
 };
 
-/// Less than the connections to storage that reads have by default: 12, for 4 of 16 are set aside for sending. With the
-/// admissions and entrances it is more than that; who comes too many waits for a connection. Replays get fewer, so that
-/// rooms with a hole do not wait behind them there.
+/// Fewer than the connections to storage that reads have by default: 12, for 4 of 16 are set aside for sending. The inquiries
+/// of sessions take up to four more; who comes too many waits for a connection. Replays get fewer, so that rooms with a hole do not wait behind them there.
 ///
 /// With messages of 200 characters the pages are the 5 000 newest events of about twenty rooms.
 const READS: ReadLimits = ReadLimits { repairs: 6, replays: 4, page_bytes: 32 * 1024 * 1024 };
-/// Sessions that ask storage at once what they may hear.
-const ADMISSIONS: usize = 8;
-/// Sessions that ask storage at once whether they may be here. Fewer, so that those who are let in do not wait in line
-/// behind those who come: when thousands come back together, they are let in as fast as they can be served.
-const ENTRANCES: usize = 4;
 /// How often readiness looks at storage.
 const STORAGE_CHECK: Duration = Duration::from_secs(2);
 
@@ -97,8 +92,8 @@ pub async fn start(config: Config, lifecycle: &Lifecycle, logs: LogHandle) -> Re
     let instance_id = Uuid::now_v7();
     let service = Service { name: INFO.name, version: INFO.version, instance_id: &instance_id.to_string() };
     let tracer = Tracer::start(&config.trace, &service)?;
-    let websocket = listen("websocket.listen", config.websocket.listen).await?;
-    let management = listen("management.listen", config.management.listen).await?;
+    let websocket = listen("websocket.listen", config.websocket.listen)?;
+    let management = listen("management.listen", config.management.listen)?;
     let mut instruments = MetricsRegistry::default();
     let storage = chat_storage::open_measured(&config.database, &mut instruments).await?;
 
@@ -129,6 +124,7 @@ pub async fn start(config: Config, lifecycle: &Lifecycle, logs: LogHandle) -> Re
         reader: Arc::new(LogReader::new(Arc::clone(&storage), Arc::clone(&metrics), READS)),
         tasks: lifecycle.background().clone(),
         metrics: Arc::clone(&metrics),
+        clock: Arc::clone(&clock),
         tracer: tracer.clone(),
         compare_heads: Arc::clone(&directory.compare_heads),
         limits: room_limits(&config.limits),
@@ -137,9 +133,7 @@ pub async fn start(config: Config, lifecycle: &Lifecycle, logs: LogHandle) -> Re
         instance_id,
         hub: Arc::new(Hub::new(Arc::clone(&directory), rooms, config.limits.connections_per_user)),
         registry: Arc::clone(&registry),
-        storage: Arc::clone(&storage),
-        entrance: Semaphore::new(ENTRANCES),
-        admission: Semaphore::new(ADMISSIONS),
+        inquiries: Inquiries::new(&storage, lifecycle),
         verifier: TokenVerifier::new(&config.auth)?,
         clock,
         metrics: Arc::clone(&metrics),
@@ -172,8 +166,8 @@ pub async fn start(config: Config, lifecycle: &Lifecycle, logs: LogHandle) -> Re
     Ok(tracer)
 }
 
-async fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|source| StartError::Listen { key, address, source })
+fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    http::listen(address).map_err(|source| StartError::Listen { key, address, source })
 }
 
 fn address(listener: &TcpListener) -> SocketAddr {

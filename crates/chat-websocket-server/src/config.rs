@@ -152,7 +152,7 @@ impl Default for LimitsConfig {
             reconcile_interval: Duration::from_secs(2),
             reconcile_interval_without_redis: Duration::from_millis(500),
             room_linger: Duration::from_secs(15),
-            coalesce: Duration::from_millis(4),
+            coalesce: Duration::from_millis(8),
             repair: true,
         }
     }

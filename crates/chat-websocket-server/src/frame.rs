@@ -12,6 +12,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 /// FIN, and that it is text.
 const TEXT: u8 = 0x81;
+/// FIN, and that it is a ping; of no length.
+const PING: &[u8] = &[0x89, 0];
 /// Lengths up to here stand in the second byte.
 const SHORT: usize = 125;
 /// There instead of a length: it follows in two bytes.
@@ -110,16 +112,32 @@ impl Frames {
         &self.wire
     }
 
-    /// The rest of the frame in the middle of which this many bytes end; nothing if they end with a frame.
-    pub fn unfinished(&self, written: usize) -> Bytes {
-        let mut rest = &self.wire[..];
-        loop {
-            let begin = self.wire.len() - rest.len();
-            if begin >= written {
-                return self.wire.slice(written..begin);
-            }
+    /// A ping.
+    pub const fn ping() -> Self {
+        Self { wire: Bytes::from_static(PING), count: 1 }
+    }
+
+    /// Whole frames of whatever kind, as they go over the wire.
+    pub fn encoded(wire: &[u8]) -> Self {
+        let (mut rest, mut count) = (wire, 0);
+        while !rest.is_empty() {
             rest = split(rest).1;
+            count += 1;
         }
+        Self { wire: Bytes::copy_from_slice(wire), count }
+    }
+
+    /// What is left when this many bytes are written: the rest of the frame in the middle of which they end, which is
+    /// nothing if they end with a frame, and the frames behind it.
+    pub fn after(&self, written: usize) -> (Bytes, Option<Self>) {
+        let (mut rest, mut count) = (&self.wire[..], self.count);
+        while self.wire.len() - rest.len() < written {
+            rest = split(rest).1;
+            count -= 1;
+        }
+        let begin = self.wire.len() - rest.len();
+        let behind = (count > 0).then(|| Self { wire: self.wire.slice(begin..), count });
+        (self.wire.slice(written..begin), behind)
     }
 
     /// Their texts.
@@ -225,8 +243,20 @@ mod tests {
     fn a_frame_that_was_begun_is_finished() {
         let frames = ["ab", "cde", "f"].map(TextFrame::from);
         let joined = Frames::join(frames.iter());
-        let unfinished: Vec<_> = (0..=joined.wire().len()).map(|written| joined.unfinished(written).len()).collect();
+        let left = (0..=joined.wire().len()).map(|written| joined.after(written));
+        let (unfinished, behind): (Vec<_>, Vec<_>) =
+            left.map(|(rest, behind)| (rest.len(), behind.map_or(0, |frames| frames.count()))).unzip();
         assert_eq!(unfinished, [0, 3, 2, 1, 0, 4, 3, 2, 1, 0, 2, 1, 0]);
+        assert_eq!(behind, [3, 2, 2, 2, 2, 1, 1, 1, 1, 1, 0, 0, 0]);
+    }
+
+    #[test]
+    fn control_frames_are_frames() {
+        let joined = Frames::encoded(&[PING, &encode(b"ab"), PING].concat());
+        assert_eq!((joined.count(), joined.after(3).1.map(|behind| behind.count())), (3, Some(1)));
+        let mut client = WebSocket::from_raw_socket(Cursor::new(joined.wire().to_vec()), Role::Client, None);
+        assert_eq!(client.read().unwrap(), Message::Ping(Bytes::new()));
+        assert_eq!(client.read().unwrap(), Message::Text("ab".into()));
     }
 
     #[test]

@@ -2,9 +2,9 @@
 //!
 //! An event's way through an instance: the bus delivers a payload to the [`hub`]'s directory, which queues it for its
 //! [`room`]; the room's task parses it once, puts it in order, and queues the shared bytes in the [`outbox`] of each local
-//! session; the [`session`]'s task writes all that waits in one go. What the bus does not bring is found by [`reconcile`]
-//! and read from the log; who may not listen any more, and was not heard of, is found by [`standing`]. The
-//! [`registry`] shares with the other instances who is where.
+//! session; all that waits there goes to the [`wire`] in one write, by the room if the [`session`]'s task has nothing to
+//! write. What the bus does not bring is found by [`reconcile`] and read from the log; who may not listen any more, and was
+//! not heard of, is found by [`standing`]. The [`registry`] shares with the other instances who is where.
 
 pub mod app;
 mod chatrooms;
@@ -12,6 +12,7 @@ pub mod config;
 pub mod frame;
 pub mod hub;
 mod in_time;
+pub mod inquiries;
 pub mod metrics;
 pub mod outbox;
 pub mod pace;
@@ -23,3 +24,4 @@ pub mod room;
 pub mod session;
 pub mod standing;
 pub mod upgrade;
+pub mod wire;

@@ -4,7 +4,11 @@ use std::process::ExitCode;
 
 use chat_websocket_server::{app, config::Config};
 use common_server::{Lifecycle, config, raise_file_limit};
+use mimalloc::MiMalloc;
 use tracing::error;
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 #[tokio::main]
 async fn main() -> ExitCode {

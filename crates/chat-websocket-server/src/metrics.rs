@@ -26,7 +26,7 @@ pub struct Metrics {
     pub rooms: Gauge,
     /// Events put in order.
     pub events: Counter,
-    /// Events queued for sessions as they came; what was replayed to them is not counted.
+    /// Events sent to sessions as they came, or queued for them; what was replayed to them is not counted.
     pub deliveries: Counter,
     /// Events that came again.
     pub duplicates: Counter,
@@ -71,9 +71,9 @@ pub struct Metrics {
     pub repair_reads: Counter,
     /// From commit to socket.
     pub delivery_latency: DeliveryLatency,
-    /// Writes to sockets that ended well.
+    /// Writes to sockets that took at least a part.
     pub writes: Counter,
-    /// Frames in these writes.
+    /// Frames that began in these writes.
     pub frames_written: Counter,
     /// Frames that clients sent.
     pub frames_received: Family<FrameLabels, Counter>,
@@ -163,7 +163,11 @@ impl Metrics {
         registry.register("sessions", "Authenticated sessions", self.sessions.clone());
         registry.register("rooms", "Open rooms", self.rooms.clone());
         registry.register("events", "Events put in order", self.events.clone());
-        registry.register("deliveries", "Events queued for sessions, but for replays", self.deliveries.clone());
+        registry.register(
+            "deliveries",
+            "Events sent to sessions or queued for them, but for replays",
+            self.deliveries.clone(),
+        );
         registry.register("duplicates", "Events that came again", self.duplicates.clone());
         registry.register("out_of_order", "Events that came too early", self.out_of_order.clone());
         registry.register(

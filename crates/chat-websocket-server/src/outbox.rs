@@ -1,29 +1,33 @@
 //! What waits to be sent to one session.
 //!
-//! Rooms push, the session's task takes everything at once and writes it in one go. The bound counts what waits and what
-//! is being written. Who does not read as fast as its rooms talk is closed as a slow consumer: it comes back and resumes
-//! from the log. Before that a room may wait for it a little, and the others in the room with it.
+//! A room writes to the socket itself if nothing waits and nobody else is writing. What the socket does not take at once,
+//! and all else, waits here for the session's task, which takes everything and writes it in one go.
+//!
+//! The bound counts what waits and what is being written. Who does not read as fast as its rooms talk is closed as a slow
+//! consumer: it comes back and resumes from the log. Before that a room may wait for it a little, and the others in the
+//! room with it.
 
 use std::{
-    collections::VecDeque,
-    task::{Context, Poll, Waker},
+    future::poll_fn,
+    sync::Arc,
+    task::{Context, Poll, Waker, ready},
 };
 
+use bytes::Bytes;
 use chat_domain::Timestamp;
 use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::Notify;
+use tokio::{net::TcpStream, sync::Notify};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     frame::{Frames, TextFrame},
     protocol::CloseReason,
+    wire::{self, Backlog},
 };
 
 /// Bytes that replays keep waiting for one session: enough for one write, and little for each of many thousand sessions
 /// that come back at once and read slowly.
 const REPLAY_BYTES: usize = 64 * 1024;
-/// Entries for which memory is kept: what is more goes back after a burst.
-const KEPT: usize = 4;
 
 /// The bounds of an [`Outbox`].
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +49,10 @@ pub struct Outbox {
 
 #[derive(Debug, Default)]
 struct State {
-    waiting: VecDeque<Frames>,
+    backlog: Backlog,
+    writer: Writer,
+    /// Where rooms may write to; none before the session says so, while a room does, and after the session's end.
+    socket: Option<Arc<TcpStream>>,
     /// Frames that wait or are being written.
     frames: usize,
     /// Their bytes.
@@ -55,20 +62,35 @@ struct State {
     closed: Option<CloseReason>,
     /// The session is to leave in its own time.
     leaving: bool,
-    /// Woken when there is something to take.
+    /// Its task knows.
+    leaving_told: bool,
+    /// The session's task waits for the room that writes.
+    queued_up: bool,
+    /// The session's task, woken when there is something for it to take.
     taker: Option<Waker>,
     /// Somebody waits for room.
     crowded_out: bool,
 }
 
-/// What a session's task has taken out to write. It counts until the next is taken.
+/// Who writes what was queued.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Writer {
+    #[default]
+    Nobody,
+    /// A room, which has the socket.
+    Room,
+    /// The session's task, which has taken something or is to go on with what a room could not write.
+    Session,
+}
+
+/// What was taken out to be written. It counts until it is said to be written.
 #[derive(Debug, Default)]
 pub struct Taken {
     /// What is to be written.
-    pub waiting: VecDeque<Frames>,
+    pub backlog: Backlog,
     /// When the oldest live event among it was committed.
     pub oldest: Option<Timestamp>,
-    /// Why the queue is closed, if it is. What was queued before that is in `waiting`.
+    /// Why the queue is closed, if it is. What was queued before that is in `backlog`.
     pub closed: Option<CloseReason>,
     /// The session is to leave in its own time.
     pub leaving: bool,
@@ -81,13 +103,6 @@ impl Taken {
     pub const fn frames(&self) -> usize {
         self.frames
     }
-
-    /// It is written. Returns how many frames and bytes it was.
-    fn forget(&mut self) -> (usize, usize) {
-        self.waiting.clear();
-        self.waiting.shrink_to(KEPT);
-        (std::mem::take(&mut self.frames), std::mem::take(&mut self.bytes))
-    }
 }
 
 impl Outbox {
@@ -96,16 +111,47 @@ impl Outbox {
         Self { limits, state: Mutex::default(), drained: Notify::new() }
     }
 
+    /// From now on rooms may write to this socket.
+    pub fn lend(&self, socket: Arc<TcpStream>) {
+        self.state.lock().socket = Some(socket);
+    }
+
     /// Queues a frame. A frame that does not fit closes the queue as a slow consumer's.
-    pub fn push(&self, frame: TextFrame) {
+    pub fn push(&self, frame: impl Into<Frames>) {
         self.push_locked(self.state.lock(), std::iter::once(frame.into()));
     }
 
-    /// Queues events that go out as they come, the first of which was committed at `oldest`.
-    pub fn push_live(&self, oldest: Option<Timestamp>, events: Frames) {
+    /// Sends frames that go out as they come, the first event of which was committed at `oldest`: writes them at once if
+    /// there is nothing before them, and else queues them. Returns how many are written, or begun.
+    pub fn deliver(&self, oldest: Option<Timestamp>, frames: &Frames) -> usize {
+        let (count, bytes) = (frames.count(), frames.wire().len());
         let mut state = self.state.lock();
-        state.oldest = state.oldest.or(oldest);
-        self.push_locked(state, std::iter::once(events));
+        let Some(socket) = state.take_idle_socket() else {
+            state.oldest = state.oldest.or(oldest);
+            self.push_locked(state, std::iter::once(frames.clone()));
+            return 0;
+        };
+        state.frames += count;
+        state.bytes += bytes;
+        drop(state);
+
+        // After an error nothing is written, and the session's task meets it too.
+        let written = wire::write_now(&socket, frames.wire()).unwrap_or(0);
+
+        let mut state = self.state.lock();
+        state.socket = Some(socket);
+        if written == bytes {
+            self.end_turn(state, Writer::Nobody, (count, bytes));
+            return count;
+        }
+        let (unfinished, rest) = frames.after(written);
+        let begun = count - rest.as_ref().map_or(0, Frames::count);
+        let rest = rest.filter(|_| state.closed != Some(CloseReason::SlowConsumer));
+        let left = rest.as_ref().map_or((0, 0), |rest| (rest.count(), rest.wire().len()));
+        state.backlog.put_back(unfinished, rest);
+        state.oldest = oldest.or(state.oldest);
+        self.end_turn(state, Writer::Session, (count - left.0, bytes - left.1));
+        begun
     }
 
     /// Queues the first of these frames, for as long as [`Self::has_space`], and returns how many; none if `ended` says
@@ -135,6 +181,11 @@ impl Outbox {
     }
 
     fn push_locked(&self, mut state: MutexGuard<'_, State>, entries: impl Iterator<Item = Frames>) {
+        self.queue(&mut state, entries);
+        wake(state);
+    }
+
+    fn queue(&self, state: &mut State, entries: impl Iterator<Item = Frames>) {
         if state.closed.is_some() {
             return;
         }
@@ -147,9 +198,8 @@ impl Outbox {
             }
             state.frames += frames.count();
             state.bytes += bytes;
-            state.waiting.push_back(frames);
+            state.backlog.waiting.push_back(frames);
         }
-        wake(state);
     }
 
     /// Queues frames if that leaves half of the queue free, for who has another way if it does not. False if not.
@@ -193,45 +243,57 @@ impl Outbox {
         self.state.lock().closed
     }
 
-    /// Waits until there is something to take, and takes it all, or says that the queue is closed or the session is to
-    /// leave. What was taken before is written. For one task at a time.
+    /// Waits until there is something to take for the session's task, and takes it all, or says that the queue is closed
+    /// or the session is to leave.
     pub fn poll_take(&self, cx: &Context<'_>, taken: &mut Taken) -> Poll<()> {
         let mut state = self.state.lock();
-        let news = !state.waiting.is_empty() || state.closed.is_some() || state.leaving != taken.leaving;
+        let news = !state.backlog.is_empty() || state.closed.is_some() || state.leaving != state.leaving_told;
         if !news {
-            if state.taker.as_ref().is_none_or(|taker| !taker.will_wake(cx.waker())) {
-                state.taker = Some(cx.waker().clone());
-            }
-            self.release(state, taken.forget());
-            return Poll::Pending;
+            return state.wait(cx);
         }
-        self.take_locked(state, taken);
+        ready!(state.poll_turn(cx));
+        state.take(taken);
         Poll::Ready(())
     }
 
-    /// Takes all that waits. What was taken before is written.
-    pub fn take(&self, taken: &mut Taken) {
-        self.take_locked(self.state.lock(), taken);
+    /// Takes all that waits for the session's task, even if that is nothing, as soon as no room is writing.
+    pub async fn take(&self, taken: &mut Taken) {
+        poll_fn(|cx| {
+            let mut state = self.state.lock();
+            ready!(state.poll_turn(cx));
+            state.take(taken);
+            Poll::Ready(())
+        })
+        .await;
     }
 
-    fn take_locked(&self, mut state: MutexGuard<'_, State>, taken: &mut Taken) {
-        let before = taken.forget();
-        std::mem::swap(&mut taken.waiting, &mut state.waiting);
-        (taken.oldest, taken.closed, taken.leaving) = (state.oldest.take(), state.closed, state.leaving);
-        (taken.frames, taken.bytes) = (state.frames - before.0, state.bytes - before.1);
-        self.release(state, before);
-    }
-
-    /// What was taken is written, for who does not take more.
+    /// What the session's task has taken is written.
     pub fn written(&self, taken: &mut Taken) {
-        self.release(self.state.lock(), taken.forget());
+        let written = (std::mem::take(&mut taken.frames), std::mem::take(&mut taken.bytes));
+        taken.backlog.waiting.clear();
+        taken.backlog.shrink();
+        self.end_turn(self.state.lock(), Writer::Nobody, written);
     }
 
-    fn release(&self, mut state: MutexGuard<'_, State>, (frames, bytes): (usize, usize)) {
+    /// The session ends: no room writes any more. Gives out the rest of the frame in the middle of which the last one had
+    /// to end.
+    pub async fn retire(&self) -> Bytes {
+        poll_fn(|cx| {
+            let mut state = self.state.lock();
+            ready!(state.poll_turn(cx));
+            state.socket = None;
+            Poll::Ready(std::mem::take(&mut state.backlog.unfinished))
+        })
+        .await
+    }
+
+    /// So many frames and bytes were written, and this is who writes next.
+    fn end_turn(&self, mut state: MutexGuard<'_, State>, writer: Writer, (frames, bytes): (usize, usize)) {
+        state.writer = writer;
         state.frames -= frames;
         state.bytes -= bytes;
         let crowded_out = frames > 0 && std::mem::take(&mut state.crowded_out);
-        drop(state);
+        wake(state);
         if crowded_out {
             self.drained.notify_waiters();
         }
@@ -265,9 +327,16 @@ impl Outbox {
     }
 }
 
-/// Wakes the session's task if it waits for what there is now.
+/// Wakes the session's task if it waits for what there is now, unless a room is about to write it.
 fn wake(mut state: MutexGuard<'_, State>) {
-    let news = !state.waiting.is_empty() || state.closed.is_some() || state.leaving;
+    let news = match state.writer {
+        Writer::Nobody => {
+            let queued_up = std::mem::take(&mut state.queued_up);
+            queued_up || state.frames > 0 || state.closed.is_some() || state.leaving != state.leaving_told
+        }
+        Writer::Room => false,
+        Writer::Session => true,
+    };
     let taker = if news { state.taker.take() } else { None };
     drop(state);
     if let Some(taker) = taker {
@@ -276,185 +345,51 @@ fn wake(mut state: MutexGuard<'_, State>) {
 }
 
 impl State {
+    /// The socket for who writes to it now, if nobody else does and nothing waits.
+    fn take_idle_socket(&mut self) -> Option<Arc<TcpStream>> {
+        if self.writer != Writer::Nobody || self.closed.is_some() || self.frames > 0 {
+            return None;
+        }
+        let socket = self.socket.take()?;
+        self.writer = Writer::Room;
+        Some(socket)
+    }
+
+    fn take(&mut self, taken: &mut Taken) {
+        std::mem::swap(&mut taken.backlog, &mut self.backlog);
+        (taken.oldest, taken.closed, taken.leaving) = (self.oldest.take(), self.closed, self.leaving);
+        self.leaving_told = self.leaving;
+        (taken.frames, taken.bytes) = (self.frames, self.bytes);
+    }
+
+    /// Waits until no room writes, and then nobody does but the session's task.
+    fn poll_turn(&mut self, cx: &Context<'_>) -> Poll<()> {
+        if self.writer == Writer::Room {
+            self.queued_up = true;
+            return self.wait(cx);
+        }
+        self.writer = Writer::Session;
+        Poll::Ready(())
+    }
+
+    fn wait<T>(&mut self, cx: &Context<'_>) -> Poll<T> {
+        if self.taker.as_ref().is_none_or(|taker| !taker.will_wake(cx.waker())) {
+            self.taker = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
     fn close(&mut self, reason: CloseReason) {
         self.closed = Some(reason);
         if reason == CloseReason::SlowConsumer {
             // What is being written counts until it is.
-            let waiting = std::mem::take(&mut self.waiting);
-            self.frames -= waiting.iter().map(Frames::count).sum::<usize>();
-            self.bytes -= waiting.iter().map(|frames| frames.wire().len()).sum::<usize>();
+            let (frames, bytes) = self.backlog.size();
+            self.backlog.waiting.clear();
+            self.frames -= frames;
+            self.bytes -= bytes;
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{future::poll_fn, sync::Arc};
-
-    use super::*;
-
-    fn outbox(frames: usize, bytes: usize) -> Outbox {
-        Outbox::new(OutboxLimits { frames, bytes })
-    }
-
-    /// Each is three bytes on the wire.
-    fn push(outbox: &Outbox, letters: &str) {
-        letters.chars().for_each(|letter| outbox.push(frame(letter)));
-    }
-
-    fn frame(letter: char) -> TextFrame {
-        TextFrame::from(&*letter.to_string())
-    }
-
-    fn letters(taken: &Taken) -> String {
-        taken.waiting.iter().flat_map(Frames::texts).collect()
-    }
-
-    fn take(outbox: &Outbox) -> (String, Taken) {
-        let mut taken = Taken::default();
-        outbox.take(&mut taken);
-        (letters(&taken), taken)
-    }
-
-    #[tokio::test]
-    async fn all_that_waits_is_taken_at_once_and_in_order() {
-        let outbox = Arc::new(outbox(10, 100));
-        let mut taken = Taken::default();
-        let taking = poll_fn(|cx| outbox.poll_take(cx, &mut taken));
-        tokio::pin!(taking);
-        assert!(futures_util::poll!(taking.as_mut()).is_pending());
-        push(&outbox, "a");
-        outbox.push_live(None, Frames::join([frame('b'), frame('c')].iter()));
-        taking.await;
-        assert_eq!((letters(&taken), taken.frames(), taken.waiting.len()), ("abc".into(), 3, 2));
-        assert_eq!(take(&outbox).0, "");
-    }
-
-    #[test]
-    fn the_oldest_live_event_is_dated() {
-        let (outbox, at) = (outbox(10, 100), Timestamp::from_millis);
-        push(&outbox, "x");
-        assert_eq!(take(&outbox).1.oldest, None);
-        outbox.push_live(Some(at(1)), frame('a').into());
-        outbox.push_live(Some(at(2)), frame('b').into());
-        let (letters, taken) = take(&outbox);
-        assert_eq!((&*letters, taken.oldest), ("ab", Some(at(1))));
-        assert_eq!(take(&outbox).1.oldest, None, "it was taken");
-    }
-
-    #[test]
-    fn too_many_frames_or_bytes_are_a_slow_consumer() {
-        for outbox in [outbox(2, 100), outbox(10, 6)] {
-            push(&outbox, "ab");
-            assert_eq!(outbox.closed(), None);
-            push(&outbox, "c");
-            let (letters, taken) = take(&outbox);
-            assert_eq!((&*letters, taken.closed), ("", Some(CloseReason::SlowConsumer)), "it is not written to");
-            assert_eq!(outbox.size(), (0, 0));
-        }
-    }
-
-    #[test]
-    fn what_is_being_written_counts() {
-        let outbox = outbox(2, 100);
-        push(&outbox, "ab");
-        let (_, mut taken) = take(&outbox);
-        assert_eq!(outbox.size(), (2, 6));
-        outbox.written(&mut taken);
-        push(&outbox, "cd");
-        outbox.take(&mut taken);
-        assert_eq!((outbox.size(), outbox.closed()), ((2, 6), None));
-        push(&outbox, "e");
-        assert_eq!(outbox.closed(), Some(CloseReason::SlowConsumer));
-        outbox.written(&mut taken);
-        assert_eq!(outbox.size(), (0, 0));
-    }
-
-    #[test]
-    fn who_takes_more_has_written_what_it_took() {
-        let outbox = outbox(4, 100);
-        push(&outbox, "ab");
-        let (_, mut taken) = take(&outbox);
-        push(&outbox, "c");
-        outbox.take(&mut taken);
-        assert_eq!((&*letters(&taken), taken.frames(), outbox.size()), ("c", 1, (1, 3)));
-    }
-
-    #[tokio::test]
-    async fn the_memory_of_a_burst_goes_back_when_it_is_written() {
-        let outbox = outbox(1_000, 10_000);
-        push(&outbox, &"x".repeat(500));
-        let (_, mut taken) = take(&outbox);
-        assert!(taken.waiting.capacity() >= 500);
-        let idle = poll_fn(|cx| outbox.poll_take(cx, &mut taken));
-        tokio::pin!(idle);
-        assert!(futures_util::poll!(idle).is_pending());
-        assert_eq!((taken.waiting.capacity(), outbox.size()), (KEPT, (0, 0)));
-        assert!(outbox.state.lock().waiting.capacity() <= KEPT);
-    }
-
-    #[test]
-    fn the_first_reason_stands_and_what_waits_is_sent() {
-        let outbox = outbox(2, 100);
-        push(&outbox, "a");
-        outbox.close(CloseReason::Draining);
-        outbox.close(CloseReason::Forbidden);
-        push(&outbox, "b");
-        let (letters, taken) = take(&outbox);
-        assert_eq!((&*letters, taken.closed), ("a", Some(CloseReason::Draining)));
-    }
-
-    #[tokio::test]
-    async fn who_is_to_leave_is_told_once() {
-        let outbox = outbox(2, 100);
-        outbox.ask_to_leave();
-        let mut taken = Taken::default();
-        poll_fn(|cx| outbox.poll_take(cx, &mut taken)).await;
-        assert!(taken.leaving);
-        let again = poll_fn(|cx| outbox.poll_take(cx, &mut taken));
-        tokio::pin!(again);
-        assert!(futures_util::poll!(again.as_mut()).is_pending());
-        push(&outbox, "a");
-        again.await;
-    }
-
-    #[test]
-    fn what_is_over_is_not_queued() {
-        let (outbox, ended) = (outbox(10, 100), CancellationToken::new());
-        assert_eq!(outbox.push_while_space(&ended, [frame('a')].into_iter()), 1);
-        ended.cancel();
-        assert_eq!(outbox.push_while_space(&ended, [frame('b')].into_iter()), 0);
-        assert_eq!(take(&outbox).0, "a");
-    }
-
-    #[test]
-    fn a_replay_leaves_half_of_the_queue_free() {
-        let frames = || ('0'..='9').map(frame);
-        let ended = CancellationToken::new();
-        let few = outbox(6, 100);
-        assert_eq!((few.push_while_space(&ended, frames()), few.push_while_space(&ended, frames())), (3, 0));
-        assert_eq!(take(&few).0, "012");
-        assert_eq!(outbox(100, 24).push_while_space(&ended, frames()), 4);
-        let large = outbox(100, 1024 * 1024);
-        let page = || (0..10).map(|_| TextFrame::from(&*"x".repeat(REPLAY_BYTES / 2)));
-        assert_eq!(large.push_while_space(&ended, page()), 2, "and less than that if it is large");
-    }
-
-    #[tokio::test]
-    async fn who_can_wait_waits_for_space() {
-        let outbox = Arc::new(outbox(4, 100));
-        push(&outbox, "abcd");
-        let waiting = {
-            let outbox = Arc::clone(&outbox);
-            async move { outbox.has_space().await }
-        };
-        tokio::pin!(waiting);
-        assert!(futures_util::poll!(waiting.as_mut()).is_pending());
-        let (_, mut taken) = take(&outbox);
-        assert!(futures_util::poll!(waiting.as_mut()).is_pending(), "taken is not written");
-        outbox.written(&mut taken);
-        assert!(waiting.await);
-        outbox.close(CloseReason::Normal);
-        assert!(!outbox.has_space().await);
-    }
-}
+mod tests;

@@ -5,6 +5,7 @@
 
 mod confirmation;
 pub mod control;
+mod delivery;
 mod departures;
 pub mod event;
 mod heat;
@@ -20,7 +21,7 @@ mod turn;
 
 use std::{sync::Arc, time::Duration};
 
-use chat_domain::{ChannelId, Epoch, ports::Head};
+use chat_domain::{ChannelId, Clock, Epoch, ports::Head};
 use chat_events::bus::{Interest, Subscriber};
 use common_logging::trace::Tracer;
 use common_server::Scope;
@@ -66,7 +67,7 @@ impl Default for RoomLimits {
             replay: 5_000,
             linger: Duration::from_secs(15),
             subscribe_timeout: Duration::from_secs(2),
-            coalesce: Duration::from_millis(4),
+            coalesce: Duration::from_millis(8),
             repair: true,
             sequencer: SequencerLimits::default(),
             recent: RecentLimits::default(),
@@ -105,6 +106,8 @@ pub struct RoomContext {
     pub tasks: Scope,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
     /// Where traces go.
     pub tracer: Tracer,
     /// Asks for a comparison of heads with the log, of the rooms that are due.

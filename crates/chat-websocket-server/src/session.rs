@@ -1,10 +1,12 @@
 //! A session: one WebSocket connection of one user.
 //!
-//! One task reads and writes the socket. What rooms have for the session waits in its `Outbox` and goes out together.
+//! One task reads the socket, and writes to it what rooms do not: what rooms have for the session waits in its `Outbox` and
+//! goes out together.
 //! Whatever goes wrong in a session ends that session, and no other.
 
 mod handle;
 mod heartbeat;
+mod read_side;
 mod requests;
 mod socket;
 mod strikes;
@@ -18,11 +20,11 @@ use std::{
     time::Duration,
 };
 
-use chat_domain::{ChannelId, Clock, UserId, ports::Storage};
+use chat_domain::{ChannelId, Clock, UserId};
 use common_auth::{Principal, TokenVerifier, UnixTime};
 use common_logging::TraceId;
 use tokio::{
-    sync::Semaphore,
+    sync::OwnedSemaphorePermit,
     time::{Instant, Sleep, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
@@ -30,11 +32,14 @@ use tracing::{Instrument, Span, debug, error_span, field};
 use uuid::Uuid;
 
 pub use handle::{Registration, SessionHandle};
+pub use read_side::ReadSide;
 pub use socket::Stream;
 pub(crate) use welcome::verify;
 
 use crate::{
+    frame::Frames,
     hub::{Hub, Registered},
+    inquiries::Inquiries,
     metrics::{CloseLabels, Metrics, Sampling},
     outbox::{OutboxLimits, Taken},
     protocol::CloseReason,
@@ -76,12 +81,8 @@ pub struct SessionContext {
     pub hub: Arc<Hub>,
     /// The sessions of all instances.
     pub registry: Arc<Registry>,
-    /// Who may listen to what.
-    pub storage: Arc<dyn Storage>,
-    /// Bounds how many sessions that come ask storage at once.
-    pub entrance: Semaphore,
-    /// Bounds how many sessions that are here do.
-    pub admission: Semaphore,
+    /// Who may be here, and listen to what.
+    pub inquiries: Inquiries,
     /// Checks tokens.
     pub verifier: TokenVerifier,
     /// The time.
@@ -104,6 +105,8 @@ pub struct Connection {
     pub principal: Option<Principal>,
     /// Channels to open at once.
     pub channels: Vec<ChannelId>,
+    /// Its place among those that are let in at the same time.
+    pub arrival: Option<OwnedSemaphorePermit>,
 }
 
 /// Serves a connection until it ends.
@@ -158,6 +161,8 @@ struct Session {
     strikes: Strikes,
     /// Which of its writes are measured.
     sampling: Sampling,
+    /// The WebSocket library had something to say that may not be written yet.
+    answered: bool,
     /// When its token expires, as the token says.
     token_expires_at: UnixTime,
     /// When it ends for that.
@@ -182,10 +187,10 @@ impl Session {
         context: Arc<SessionContext>,
         mut name: Name,
     ) -> Result<Box<Self>, (Name, CloseReason)> {
-        let Connection { stream, principal, channels, .. } = connection;
+        let Connection { stream, principal, channels, arrival, .. } = connection;
         let mut socket = Socket::new(stream, context.limits.write_timeout, Arc::clone(&context.metrics));
         let Welcomed { handle, registered, principal, strikes } =
-            match welcome::welcome(&mut socket, principal, &context, name.session_id).await {
+            match welcome::welcome(&mut socket, principal, arrival, &context, name.session_id).await {
                 Ok(welcomed) => welcomed,
                 Err(reason) => {
                     socket.close(reason).await;
@@ -204,6 +209,7 @@ impl Session {
             taken: Taken::default(),
             strikes,
             sampling: Sampling::default(),
+            answered: false,
             leaves_at: None,
             context,
         });
@@ -227,6 +233,7 @@ impl Session {
     }
 
     async fn run(mut self: Box<Self>) -> (Name, CloseReason) {
+        self.handle.outbox.lend(Arc::clone(self.socket.shared()));
         let mut timer = pin!(sleep_until(self.next_deadline()));
         loop {
             if let Err(reason) = self.step(timer.as_mut()).await {
@@ -241,8 +248,10 @@ impl Session {
 
     async fn end(self: Box<Self>, reason: CloseReason) -> (Name, CloseReason) {
         self.handle.outbox.close(reason);
+        let unfinished = self.handle.outbox.retire().await;
         let Self { registered, mut socket, name, .. } = *self;
         drop(registered);
+        socket.finish_first(unfinished);
         socket.close(reason).await;
         (name, reason)
     }
@@ -267,14 +276,20 @@ impl Session {
     }
 
     async fn wait(&mut self, mut timer: Pin<&mut Sleep>) -> Occasion {
-        let mut woken = false;
+        // What was answered to pings is written before more of them are read.
+        let mut woken = std::mem::take(&mut self.answered);
         poll_fn(|cx| {
             // Mostly it is woken to send something. Who has just sent looks at the rest first, so that none is forgotten.
             if std::mem::replace(&mut woken, true) && self.handle.outbox.poll_take(cx, &mut self.taken).is_ready() {
                 return Poll::Ready(Occasion::Taken);
             }
             // After a pause of the process, a sign of life that waits is seen before the clock says that there is none.
-            if let Poll::Ready(received) = self.socket.poll_receive(cx) {
+            let received = self.socket.poll_receive(cx);
+            if let Some(answers) = self.socket.take_answers() {
+                self.handle.outbox.push(answers);
+                self.answered = true;
+            }
+            if let Poll::Ready(received) = received {
                 return Poll::Ready(Occasion::Received(received));
             }
             if timer.as_mut().poll(cx).is_ready() {
@@ -286,18 +301,22 @@ impl Session {
     }
 
     async fn send_waiting(&mut self) -> Result<(), CloseReason> {
-        self.handle.outbox.take(&mut self.taken);
+        self.handle.outbox.take(&mut self.taken).await;
         self.send_taken().await
     }
 
     /// Writes all that was taken in one go. What was queued before the outbox closed is still sent.
     async fn send_taken(&mut self) -> Result<(), CloseReason> {
-        let count = self.taken.frames();
-        if count > 0 {
-            self.socket.send_all(&mut self.taken.waiting, count).await?;
+        if self.taken.closed == Some(CloseReason::SlowConsumer) {
+            self.socket.finish_first(std::mem::take(&mut self.taken.backlog.unfinished));
+        }
+        if !self.taken.backlog.is_empty() {
+            let frames = self.taken.frames();
+            self.socket.send_all(&mut self.taken.backlog, frames).await?;
             let oldest = self.taken.oldest.take();
             self.sampling.wrote(oldest, &*self.context.clock, &self.context.metrics.delivery_latency);
         }
+        self.handle.outbox.written(&mut self.taken);
         if self.taken.leaving && self.leaves_at.is_none() {
             self.leaves_at = Some(self.pick_leaving());
         }
@@ -323,7 +342,7 @@ impl Session {
         }
         if self.heartbeat.is_due(now) {
             self.heartbeat.pinged(now);
-            self.socket.ping().await?;
+            self.handle.outbox.push(Frames::ping());
         }
         Ok(())
     }

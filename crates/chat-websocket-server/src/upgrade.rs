@@ -3,7 +3,7 @@
 mod slots;
 mod trace;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -20,7 +20,7 @@ use common_logging::TraceId;
 use common_server::{Problem, Scope};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, sync::Semaphore, time::timeout};
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
@@ -34,12 +34,21 @@ pub use slots::SlotLimits;
 
 use crate::{
     metrics::RefusedLabels,
-    session::{self, Connection, SessionContext, Stream},
+    session::{self, Connection, ReadSide, SessionContext, Stream},
 };
 use slots::{NoSlot, Slots};
 
 /// Grows as needed up to the largest frame; small, because most sessions are silent most of the time.
 const READ_BUFFER: usize = 1024;
+
+/// Clients that are let in at the same time. When thousands come back together the others wait, so that who is here is
+/// served meanwhile, and not after all of them.
+const ARRIVALS: usize = 32;
+/// How long they wait. Clients give up after 10 s.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// How long a client may take to receive the answer to its handshake.
+const UPGRADE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The entrance of an instance.
 pub struct Entrance {
@@ -50,6 +59,7 @@ pub struct Entrance {
     /// Origins that browsers may come from; empty: any. Tokens are not cookies, so a foreign page has none to abuse.
     pub allowed_origins: Vec<String>,
     slots: Arc<Slots>,
+    arrivals: Arc<Semaphore>,
 }
 
 impl Entrance {
@@ -60,7 +70,8 @@ impl Entrance {
         allowed_origins: Vec<String>,
         limits: SlotLimits,
     ) -> Self {
-        Self { context, sessions, allowed_origins, slots: Arc::new(Slots::new(limits)) }
+        let (slots, arrivals) = (Arc::new(Slots::new(limits)), Arc::new(Semaphore::new(ARRIVALS)));
+        Self { context, sessions, allowed_origins, slots, arrivals }
     }
 
     /// The routes of the WebSocket port.
@@ -80,7 +91,7 @@ async fn enter(
     Extension(trace_id): Extension<TraceId>,
     request: Request,
 ) -> Response {
-    match entrance.admit(peer, &trace_id, request) {
+    match entrance.admit(peer, &trace_id, request).await {
         Ok(response) => response,
         Err(problem) => {
             let status = problem.status().as_u16();
@@ -92,12 +103,8 @@ async fn enter(
 }
 
 impl Entrance {
-    fn admit(&self, peer: SocketAddr, trace_id: &TraceId, mut request: Request) -> Result<Response, Problem> {
-        if self.context.drain.is_cancelled() {
-            return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "DRAINING")
-                .detail("this instance is going away, try another one")
-                .header(header::RETRY_AFTER, 1));
-        }
+    async fn admit(&self, peer: SocketAddr, trace_id: &TraceId, mut request: Request) -> Result<Response, Problem> {
+        self.check_drain()?;
         let switch = create_response_with_body(&request, Body::empty).map_err(|error| no_upgrade(&error))?;
         self.check_origin(request.headers())?;
         let query = Query::<Vec<(String, String)>>::try_from_uri(request.uri()).map_err(|error| bad_query(&error))?.0;
@@ -107,17 +114,31 @@ impl Entrance {
         }
         let channels = channels(&query, self.context.limits.channels)?;
         let slot = self.slots.take(peer.ip()).map_err(no_slot)?;
+        // Who is refused does not wait.
+        let arrival = timeout(PATIENCE, Arc::clone(&self.arrivals).acquire_owned()).await.map_err(|_| busy())?.ok();
+        self.check_drain()?;
 
         let upgrade = hyper::upgrade::on(&mut request);
         let context = Arc::clone(&self.context);
         let (trace_id, frame_bytes) = (trace_id.clone(), context.limits.frame_bytes);
         let serve = async move {
             let _slot = slot;
-            let Some(stream) = Box::pin(upgraded(upgrade, frame_bytes)).await else { return };
-            session::serve(Connection { stream, trace_id, principal, channels }, context).await;
+            // A client that does not take the answer keeps others out.
+            let upgraded = timeout(UPGRADE_TIMEOUT, Box::pin(upgraded(upgrade, frame_bytes)));
+            let Ok(Some(stream)) = upgraded.await else { return };
+            session::serve(Connection { stream, trace_id, principal, channels, arrival }, context).await;
         };
         self.sessions.spawn("session", serve);
         Ok(switch)
+    }
+
+    fn check_drain(&self) -> Result<(), Problem> {
+        if !self.context.drain.is_cancelled() {
+            return Ok(());
+        }
+        Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "DRAINING")
+            .detail("this instance is going away, try another one")
+            .header(header::RETRY_AFTER, 1))
     }
 
     fn check_origin(&self, headers: &HeaderMap) -> Result<(), Problem> {
@@ -150,7 +171,7 @@ async fn upgraded(upgrade: OnUpgrade, frame_bytes: usize) -> Option<Stream> {
         .read_buffer_size(READ_BUFFER)
         .max_message_size(Some(frame_bytes))
         .max_frame_size(Some(frame_bytes));
-    let stream = parts.io.into_inner();
+    let stream = ReadSide::new(parts.io.into_inner());
     // Frames that came together with the handshake are in the read buffer.
     Some(WebSocketStream::from_partially_read(stream, parts.read_buf.to_vec(), Role::Server, Some(config)).await)
 }
@@ -185,6 +206,12 @@ fn unauthorized(error: &TokenError) -> Problem {
     Problem::new(StatusCode::UNAUTHORIZED, error.code())
         .detail(error.to_string())
         .header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+}
+
+fn busy() -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "INSTANCE_BUSY")
+        .detail("too many come to this instance at once, try another one")
+        .header(header::RETRY_AFTER, 1)
 }
 
 fn no_slot(reason: NoSlot) -> Problem {

@@ -6,8 +6,9 @@ use axum::{Router, body::Body, extract::ConnectInfo};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::Semaphore,
+    task::{unconstrained, yield_now},
     time::sleep,
 };
 use tower::ServiceExt;
@@ -16,6 +17,12 @@ use crate::Scope;
 
 /// After a failed accept (no file descriptor left, for one) the listener rests this long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Connections that the kernel may keep for us, as far as it may itself (`net.core.somaxconn`). One that finds no place is
+/// tried again by its client after a second, and then after ever more: thousands that come at once would be lost for long.
+const BACKLOG: u32 = 65_535;
+/// Connections that are accepted before others get their turn.
+const ACCEPTED_AT_ONCE: usize = 1_024;
 
 /// Bounds of a listener.
 #[derive(Clone, Copy, Debug)]
@@ -34,12 +41,30 @@ impl Default for HttpLimits {
     }
 }
 
+/// Listens where many may come at once.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A server that is started again does not wait until the connections of the one before are forgotten.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
 /// Serves the router until the scope stops: then it accepts no more and tells its connections to finish the request
 /// they are at. The connections are tasks of the scope. Handlers find the peer in [`ConnectInfo`].
 /// A connection that is upgraded ends here; what it becomes is the handler's.
 pub async fn serve(listener: TcpListener, router: Router, limits: HttpLimits, scope: Scope) {
+    // With its turn among thousands of tasks it takes what waits, and not the few that the runtime would allow it.
+    unconstrained(accept(listener, router, limits, scope)).await;
+}
+
+async fn accept(listener: TcpListener, router: Router, limits: HttpLimits, scope: Scope) {
     let slots = Arc::new(Semaphore::new(limits.connections));
-    loop {
+    for number in 1_usize.. {
+        if number.is_multiple_of(ACCEPTED_AT_ONCE) {
+            yield_now().await;
+        }
         let next = async { (slots.clone().acquire_owned().await, listener.accept().await) };
         let (slot, accepted) = tokio::select! {
             () = scope.stopping().cancelled() => return,

@@ -12,7 +12,7 @@ const http = createServer(async (request, response) => {
   const parts = [];
   for await (const part of request) parts.push(part);
   emitter.to(request.url.slice(1)).emit("message", JSON.parse(Buffer.concat(parts)));
-  response.writeHead(201).end();
+  response.writeHead(201, { "Content-Length": 0 }).end();
 });
 // The load keeps its connections.
 http.keepAliveTimeout = 0;

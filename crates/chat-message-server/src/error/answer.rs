@@ -29,9 +29,9 @@ impl IntoResponse for ApiError {
 
 /// Writes the problem that a response carries, if it carries one, with the request's path and trace. Headers that were
 /// set before stay.
-pub(crate) fn complete(response: Response, path: &str, trace_id: &TraceId) -> Response {
-    let (mut parts, body) = response.into_parts();
-    let Some(problem) = parts.extensions.remove::<Problem>() else { return Response::from_parts(parts, body) };
+pub(crate) fn complete(mut response: Response, path: &str, trace_id: &TraceId) -> Response {
+    let Some(problem) = response.extensions_mut().remove::<Problem>() else { return response };
+    let (parts, _) = response.into_parts();
     let mut response = problem.instance(path).trace_id(trace_id).into_response();
     for (name, value) in &parts.headers {
         if name != header::CONTENT_LENGTH {

@@ -141,11 +141,17 @@ pub(super) async fn heads(pool: &PgPool, channels: &[ChannelId]) -> Result<Vec<H
     read_all(sqlx::query_as(SQL).bind(uuids(channels)).fetch_all(pool).await?, HeadRow::read)
 }
 
-pub(super) async fn access(pool: &PgPool, user: UserId, channels: &[ChannelId]) -> Result<Vec<Access>, sqlx::Error> {
-    const SQL: &str = "SELECT c.id, c.epoch, c.last_seq, c.oldest_seq, c.type, c.active, m.role, u.status FROM channels c \
-         LEFT JOIN channel_members m ON m.channel_id = c.id AND m.user_id = $1 \
-         LEFT JOIN users u ON u.id = $1 WHERE c.id = ANY($2)";
-    let rows = sqlx::query_as(SQL).bind(user.as_uuid()).bind(uuids(channels)).fetch_all(pool).await?;
+pub(super) async fn access(
+    pool: &PgPool,
+    wishes: &[(UserId, ChannelId)],
+) -> Result<Vec<(UserId, Access)>, sqlx::Error> {
+    const SQL: &str = "SELECT w.user_id, c.id, c.epoch, c.last_seq, c.oldest_seq, c.type, c.active, m.role, u.status \
+         FROM unnest($1::uuid[], $2::uuid[]) AS w (user_id, channel_id) JOIN channels c ON c.id = w.channel_id \
+         LEFT JOIN channel_members m ON m.channel_id = c.id AND m.user_id = w.user_id \
+         LEFT JOIN users u ON u.id = w.user_id";
+    let (users, channels): (Vec<_>, Vec<_>) =
+        wishes.iter().map(|(user, channel)| (user.as_uuid(), channel.as_uuid())).unzip();
+    let rows = sqlx::query_as(SQL).bind(users).bind(channels).fetch_all(pool).await?;
     read_all(rows, AccessRow::read)
 }
 

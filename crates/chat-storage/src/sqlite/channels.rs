@@ -140,14 +140,15 @@ pub(super) async fn heads(pool: &SqlitePool, channels: &[ChannelId]) -> Result<V
 
 pub(super) async fn access(
     pool: &SqlitePool,
-    user: UserId,
-    channels: &[ChannelId],
-) -> Result<Vec<Access>, sqlx::Error> {
-    const SQL: &str = "SELECT c.id, c.epoch, c.last_seq, c.oldest_seq, c.type, c.active, m.role, u.status FROM channels c \
-         LEFT JOIN channel_members m ON m.channel_id = c.id AND m.user_id = $1 \
-         LEFT JOIN users u ON u.id = $1 WHERE c.id IN (SELECT unhex(value) FROM json_each($2))";
-    let rows = sqlx::query_as(SQL).bind(user.as_uuid()).bind(ids(channels)?).fetch_all(pool).await?;
-    read_all(rows, AccessRow::read)
+    wishes: &[(UserId, ChannelId)],
+) -> Result<Vec<(UserId, Access)>, sqlx::Error> {
+    const SQL: &str = "SELECT w.user_id, c.id, c.epoch, c.last_seq, c.oldest_seq, c.type, c.active, m.role, u.status \
+         FROM (SELECT unhex(value ->> 0) AS user_id, unhex(value ->> 1) AS channel_id FROM json_each($1)) w \
+         JOIN channels c ON c.id = w.channel_id \
+         LEFT JOIN channel_members m ON m.channel_id = c.id AND m.user_id = w.user_id \
+         LEFT JOIN users u ON u.id = w.user_id";
+    let wishes = array(wishes.iter().map(|(user, channel)| (hex(user.as_uuid()), hex(channel.as_uuid()))))?;
+    read_all(sqlx::query_as(SQL).bind(wishes).fetch_all(pool).await?, AccessRow::read)
 }
 
 /// New epochs for the next channels after this one, in the order of their ids.

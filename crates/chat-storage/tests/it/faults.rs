@@ -208,7 +208,7 @@ async fn a_replica_serves_what_may_lag() {
     }
     assert_eq!(store.replay(group, 0, 10).await.unwrap().len(), 1);
     assert_eq!(store.heads(&[group]).await.unwrap()[0].head_seq, 1);
-    assert_eq!(store.access(alice, &[group]).await.unwrap().len(), 1);
+    assert_eq!(store.access(&[(alice, group)]).await.unwrap().len(), 1);
     assert!(store.message(sent).await.unwrap().is_some());
     assert!(store.channel(group, alice).await.unwrap().unwrap().member.is_some());
 }

@@ -3,7 +3,7 @@
 use chat_domain::{Clock, Timestamp};
 use prometheus_client::metrics::histogram::Histogram;
 
-/// Of so many writes of a session with live events one is measured, the first to begin with: a look at the clock and an
+/// Of so many writes of one writer with live events one is measured, the first to begin with: a look at the clock and an
 /// entry in a histogram that all threads share are cheap, but not beside a write of a few microseconds.
 const ONE_OF: u32 = 16;
 
@@ -20,7 +20,7 @@ impl Default for DeliveryLatency {
     }
 }
 
-/// Says which writes of a session are measured.
+/// Says which writes are measured, of a session or a room.
 #[derive(Debug, Default)]
 pub(crate) struct Sampling {
     writes: u32,

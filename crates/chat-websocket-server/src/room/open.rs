@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::{
     Room, RoomStatus,
     control::{Answer, Control, Join},
+    delivery::{Courier, Parcel},
     departures::Departures,
     event::{Effect, Published, RoomEvent, Traced},
     heat::Heat,
@@ -61,6 +62,7 @@ pub(super) struct OpenRoom {
     ready: Vec<RoomEvent>,
     /// What its sessions were given to write.
     turn: Turn,
+    courier: Courier,
     held: Held,
     heat: Heat,
     /// A read of the log that is under way.
@@ -74,6 +76,7 @@ impl OpenRoom {
         let limits = room.context.limits;
         let mut this = Self {
             turn: Turn::default(),
+            courier: Courier::new(Arc::clone(&room.context.metrics), Arc::clone(&room.context.clock)),
             heat: Heat::new(limits.coalesce, Instant::now()),
             held: Held::new(Arc::clone(&room.context.metrics)),
             presence: Presence::new(
@@ -184,7 +187,7 @@ impl OpenRoom {
             Ok(Published::Signal(frame)) => {
                 self.deliver_ready().await;
                 self.turn.add(frame.len());
-                self.subscribers.live().for_each(|one| one.session.outbox.push(frame.clone()));
+                self.courier.deliver(Parcel::signal(frame), self.subscribers.list()).await;
                 self.turn.give_way(&self.subscribers).await;
             }
             Err(reason) => self.skip(&reason),
@@ -397,7 +400,7 @@ impl OpenRoom {
         while !rest.is_empty() {
             let run;
             (run, rest) = self.turn.cut(rest);
-            self.deliver(run);
+            self.deliver(run).await;
             self.turn.give_way(&self.subscribers).await;
         }
         ready.clear();
@@ -407,13 +410,13 @@ impl OpenRoom {
     }
 
     /// Delivers events of which only the last may have an effect.
-    fn deliver(&mut self, run: &[RoomEvent]) {
+    async fn deliver(&mut self, run: &[RoomEvent]) {
         for event in run {
             self.recent.push(event.frame.clone());
         }
         let metrics = &self.room.context.metrics;
         metrics.events.inc_by(run.len() as u64);
-        metrics.deliveries.inc_by(self.subscribers.deliver(run));
+        self.courier.deliver(Parcel::events(run), self.subscribers.list()).await;
         for event in run {
             if let Some(traced) = &event.traced {
                 self.record(event.seq, traced);

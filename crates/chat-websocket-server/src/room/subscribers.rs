@@ -6,9 +6,8 @@ use chat_domain::UserId;
 use tokio_util::sync::DropGuard;
 use uuid::Uuid;
 
-use super::event::RoomEvent;
 use crate::{
-    frame::{Frames, TextFrame},
+    frame::TextFrame,
     protocol::{CloseReason, RequestId},
     session::SessionHandle,
 };
@@ -63,10 +62,14 @@ impl Subscriber {
     }
 }
 
+/// Those who are on it are in the room.
+#[derive(Debug, Default)]
+pub(super) struct List(pub(super) Vec<Subscriber>);
+
 /// The sessions of a room, for quick delivery to all and quick removal of one.
 #[derive(Debug, Default)]
 pub(super) struct Subscribers {
-    list: Vec<Subscriber>,
+    list: List,
     places: HashMap<Uuid, usize>,
     /// How many want to know who else is here.
     watching: usize,
@@ -77,12 +80,12 @@ pub(super) struct Subscribers {
 impl Subscribers {
     /// Are there none?
     pub(super) fn is_empty(&self) -> bool {
-        self.list.is_empty()
+        self.list.0.is_empty()
     }
 
     /// How many there are.
     pub(super) fn len(&self) -> usize {
-        self.list.len()
+        self.list.0.len()
     }
 
     /// How many of them want to know who else is here.
@@ -96,7 +99,7 @@ impl Subscribers {
             return false;
         }
         let mut asked = false;
-        for one in self.list.iter_mut().filter(|one| one.watch == Watch::Owed) {
+        for one in self.list.0.iter_mut().filter(|one| one.watch == Watch::Owed) {
             // Who is still being caught up is asked for later.
             let live = one.is_live();
             (asked, self.owing) = (asked || live, self.owing || !live);
@@ -109,7 +112,7 @@ impl Subscribers {
 
     /// Gives the list to those for whom it was read.
     pub(super) fn give_list(&mut self, frame: &TextFrame) {
-        for one in self.list.iter_mut().filter(|one| one.watch == Watch::Asked) {
+        for one in self.list.0.iter_mut().filter(|one| one.watch == Watch::Asked) {
             one.watch = Watch::Told;
             one.session.outbox.push(frame.clone());
         }
@@ -117,7 +120,7 @@ impl Subscribers {
 
     /// Those of the watchers of whom this is true are to be given the list anew.
     pub(super) fn owe_list(&mut self, whom: impl Fn(Watch) -> bool) {
-        for one in self.list.iter_mut().filter(|one| one.watch != Watch::No && whom(one.watch)) {
+        for one in self.list.0.iter_mut().filter(|one| one.watch != Watch::No && whom(one.watch)) {
             one.watch = Watch::Owed;
             self.owing = true;
         }
@@ -125,25 +128,25 @@ impl Subscribers {
 
     /// Tells those who have the list of a change.
     pub(super) fn tell_watchers(&self, frame: &TextFrame) {
-        for one in self.list.iter().filter(|one| one.watch == Watch::Told) {
+        for one in self.list.0.iter().filter(|one| one.watch == Watch::Told) {
             one.session.outbox.push(frame.clone());
         }
     }
 
     /// Adds a session that is not here.
     pub(super) fn insert(&mut self, subscriber: Subscriber) {
-        self.places.insert(subscriber.session.id, self.list.len());
+        self.places.insert(subscriber.session.id, self.list.0.len());
         self.watching += usize::from(subscriber.watch != Watch::No);
         self.owing |= subscriber.watch == Watch::Owed;
-        self.list.push(subscriber);
+        self.list.0.push(subscriber);
     }
 
     /// Takes a session out. Dropping it ends its replay.
     pub(super) fn remove(&mut self, session_id: Uuid) -> Option<Subscriber> {
         let place = self.places.remove(&session_id)?;
-        let subscriber = self.list.swap_remove(place);
+        let subscriber = self.list.0.swap_remove(place);
         self.watching -= usize::from(subscriber.watch != Watch::No);
-        if let Some(moved) = self.list.get(place) {
+        if let Some(moved) = self.list.0.get(place) {
             self.places.insert(moved.session.id, place);
         }
         Some(subscriber)
@@ -151,7 +154,7 @@ impl Subscribers {
 
     /// Takes a session out whose replay has ended, unless it is another replay by now.
     pub(super) fn take_caught_up(&mut self, session_id: Uuid, ended: u64) -> Option<Subscriber> {
-        let subscriber = self.list.get(*self.places.get(&session_id)?)?;
+        let subscriber = self.list.0.get(*self.places.get(&session_id)?)?;
         match subscriber.progress {
             Progress::CatchingUp { replay, .. } if replay == ended => self.remove(session_id),
             Progress::CatchingUp { .. } | Progress::Live(_) => None,
@@ -161,17 +164,17 @@ impl Subscribers {
     /// The sessions of a user that left at this `seq`, but for those that came in after it was back.
     pub(super) fn of_departed(&self, user_id: UserId, left_at: u64) -> Vec<Uuid> {
         let departed = |one: &&Subscriber| one.session.user_id == user_id && one.checked_at < left_at;
-        self.list.iter().filter(departed).map(|one| one.session.id).collect()
+        self.list.0.iter().filter(departed).map(|one| one.session.id).collect()
     }
 
     /// Has a user that left at this `seq` come in after it was back?
     pub(super) fn is_back(&self, user_id: UserId, left_at: u64) -> bool {
-        self.list.iter().any(|one| one.session.user_id == user_id && one.checked_at >= left_at)
+        self.list.0.iter().any(|one| one.session.user_id == user_id && one.checked_at >= left_at)
     }
 
     /// The sessions that get what the room delivers.
     pub(super) fn live(&self) -> impl Iterator<Item = &Subscriber> {
-        self.list.iter().filter(|one| matches!(one.progress, Progress::Live(_)))
+        self.list.0.iter().filter(|one| matches!(one.progress, Progress::Live(_)))
     }
 
     /// How many of the live sessions have more than half of their outbox taken, and how many live ones there are.
@@ -184,42 +187,25 @@ impl Subscribers {
     pub(super) fn close(&mut self, reason: CloseReason) {
         self.places.clear();
         self.watching = 0;
-        for subscriber in self.list.drain(..) {
+        for subscriber in self.list.0.drain(..) {
             subscriber.session.outbox.close(reason);
         }
     }
 
-    /// How many live sessions an event goes to.
-    pub(super) fn receivers(&self, seq: u64) -> usize {
-        self.list.iter().filter(|one| matches!(one.progress, Progress::Live(from) if from <= seq)).count()
+    /// Everybody, to be sent to.
+    pub(super) const fn list(&mut self) -> &mut List {
+        &mut self.list
     }
 
-    /// Queues consecutive events for each live session that does not have them yet. Returns how many deliveries that was.
-    pub(super) fn deliver(&self, events: &[RoomEvent]) -> u64 {
-        let mut deliveries = 0;
-        // All sessions but those that have just come get the same, in one piece.
-        let mut shared: Option<(usize, Frames)> = None;
-        for subscriber in &self.list {
-            let Progress::Live(from) = subscriber.progress else { continue };
-            let news = &events[events.partition_point(|event| event.seq < from)..];
-            let Some(first) = news.first() else { continue };
-            let frames = match &shared {
-                Some((count, frames)) if *count == news.len() => frames.clone(),
-                _ => {
-                    let frames = Frames::join(news.iter().map(|event| &event.frame));
-                    shared.insert((news.len(), frames)).1.clone()
-                }
-            };
-            subscriber.session.outbox.push_live(first.at, frames);
-            deliveries += news.len() as u64;
-        }
-        deliveries
+    /// How many live sessions an event goes to.
+    pub(super) fn receivers(&self, seq: u64) -> usize {
+        self.list.0.iter().filter(|one| matches!(one.progress, Progress::Live(from) if from <= seq)).count()
     }
 }
 
-impl Drop for Subscribers {
+impl Drop for List {
     /// A room ends when it has none. If it ends otherwise, its sessions must not wait for what will not come.
     fn drop(&mut self) {
-        self.close(CloseReason::Internal);
+        self.0.iter().for_each(|one| one.session.outbox.close(CloseReason::Internal));
     }
 }

@@ -15,9 +15,10 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use super::{
     Session,
     socket::Received,
-    welcome::{STORAGE_TIMEOUT, ask_storage, check_status, issued_at, token_refused, verify},
+    welcome::{check_status, issued_at, token_refused, verify},
 };
 use crate::{
+    inquiries::{Answer, STORAGE_TIMEOUT},
     metrics::FrameType,
     protocol::{
         ChannelRequest, ClientFrame, CloseReason, ErrorCode, FrameError, RequestId, ServerFrame, UnsubscribeReason,
@@ -100,8 +101,7 @@ impl Session {
     /// one goes on until it expires.
     async fn renew(&mut self, token: &str) -> Result<(), CloseReason> {
         let user_id = self.handle.user_id;
-        let line = &self.context.admission;
-        let standing = match check_status(user_id, &self.context, line, STORAGE_TIMEOUT).await {
+        let standing = match check_status(user_id, &self.context, STORAGE_TIMEOUT).await {
             Ok(standing) => standing,
             Err(CloseReason::TryAgainLater) => {
                 let message = "storage is away; the old token goes on";
@@ -149,26 +149,18 @@ impl Session {
             let message = "a channel is named twice; nothing was opened";
             return self.answer(&ServerFrame::error(id, None, ErrorCode::BadFrame, message));
         }
-        let read_at = Instant::now();
-        let Some(access) = ask_storage("access to channels", self.read_access(&ids)).await else {
+        let wish = (self.handle.user_id, ids);
+        let Some(Answer { answer, asked_at }) = self.context.inquiries.access.ask(wish, STORAGE_TIMEOUT).await else {
             let message = "storage is away; nothing was opened";
             return self.answer(&ServerFrame::error(id, None, ErrorCode::Unavailable, message));
         };
+        let access: HashMap<_, _> = answer.into_iter().map(|access| (access.head.channel_id, access)).collect();
         for channel in channels {
             let channel_id = channel.channel_id;
-            if let Err((code, message)) = self.open(id.clone(), channel, access.get(&channel_id).copied(), read_at) {
+            if let Err((code, message)) = self.open(id.clone(), channel, access.get(&channel_id).copied(), asked_at) {
                 self.answer(&ServerFrame::error(id.clone(), Some(channel_id), code, message));
             }
         }
-    }
-
-    async fn read_access(
-        &self,
-        channels: &[ChannelId],
-    ) -> Result<HashMap<ChannelId, Access>, chat_domain::ports::StorageError> {
-        let _permit = self.context.admission.acquire().await.ok();
-        let access = self.context.storage.access(self.handle.user_id, channels).await?;
-        Ok(access.into_iter().map(|access| (access.head.channel_id, access)).collect())
     }
 
     fn open(

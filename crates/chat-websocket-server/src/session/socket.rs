@@ -1,37 +1,33 @@
 use std::{
-    collections::VecDeque,
     future::poll_fn,
-    io::{self, IoSlice},
-    pin::{Pin, pin},
+    net::Shutdown,
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::Bytes;
-use futures_util::{SinkExt, StreamExt};
-use tokio::{
-    io::{AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::TcpStream,
-};
+use futures_util::StreamExt;
+use socket2::SockRef;
+use tokio::{io::AsyncReadExt, net::TcpStream};
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{Error, Message, Utf8Bytes, error::CapacityError},
 };
 
+use super::read_side::ReadSide;
 use crate::{
     frame::{Frames, TextFrame},
     metrics::Metrics,
     protocol::CloseReason,
+    wire::Backlog,
 };
 
 /// An upgraded connection.
-pub type Stream = WebSocketStream<TcpStream>;
+pub type Stream = WebSocketStream<ReadSide>;
 
 /// How long a client may take to receive the close frame and answer it. It is told why, or it does not listen.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
-/// Entries that are gathered for one write. What was queued together is one entry already.
-const GATHERED: usize = 32;
 
 /// The socket of a session, with every write bounded in time.
 pub(super) struct Socket {
@@ -42,12 +38,8 @@ pub(super) struct Socket {
     gone: bool,
     /// The library may have read more than it has given out.
     unread: bool,
-    /// The library may have something to write, as the answer to a ping. It goes out before what does not pass through it.
-    unsent: bool,
-    /// Bytes of the first entry that waits that are written.
-    written: usize,
-    /// The rest of the frame in the middle of which writing was broken off.
-    unfinished: Bytes,
+    /// What goes out before anything else.
+    backlog: Backlog,
 }
 
 /// Something that the client sent.
@@ -61,24 +53,35 @@ pub(super) enum Received {
 }
 
 impl Socket {
-    pub(super) const fn new(stream: Stream, write_timeout: Duration, metrics: Arc<Metrics>) -> Self {
-        let (gone, unread, unsent) = (false, true, false);
-        Self { stream, write_timeout, metrics, gone, unread, unsent, written: 0, unfinished: Bytes::new() }
+    pub(super) fn new(stream: Stream, write_timeout: Duration, metrics: Arc<Metrics>) -> Self {
+        Self { stream, write_timeout, metrics, gone: false, unread: true, backlog: Backlog::default() }
     }
 
-    /// The next thing that the client sends. Safe to drop while it waits.
+    /// What rooms may write to, as long as nobody else does.
+    pub(super) fn shared(&self) -> &Arc<TcpStream> {
+        self.stream.get_ref().socket()
+    }
+
+    /// The next thing that the client sends, while nobody else writes. Safe to drop while it waits.
     pub(super) async fn receive(&mut self) -> Result<Received, CloseReason> {
-        poll_fn(|cx| self.poll_receive(cx)).await
+        poll_fn(|cx| {
+            let received = self.poll_receive(cx);
+            if let Poll::Ready(Err(reason)) = self.poll_answer(cx) {
+                return Poll::Ready(Err(reason));
+            }
+            received
+        })
+        .await
     }
 
-    /// The same for who waits for other things too.
+    /// The same for who waits for other things too, and deals with [`Self::take_answers`].
     pub(super) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Received, CloseReason>> {
         // The library clears its buffer for every look into the socket: it is not asked in vain with each write.
-        if !self.unread && self.stream.get_ref().poll_read_ready(cx).is_pending() {
+        if !self.unread && self.shared().poll_read_ready(cx).is_pending() {
             return Poll::Pending;
         }
         let next = self.stream.poll_next_unpin(cx);
-        (self.unread, self.unsent) = (next.is_ready(), true);
+        self.unread = next.is_ready();
         Poll::Ready(match ready!(next) {
             Some(Ok(Message::Text(text))) => Ok(Received::Text(text)),
             Some(Ok(Message::Binary(_))) => Ok(Received::Binary),
@@ -89,48 +92,55 @@ impl Socket {
         })
     }
 
-    /// Writes all of these, which are so many frames, in one go. A client that does not take them in time is a slow
-    /// consumer.
-    pub(super) async fn send_all(&mut self, waiting: &mut VecDeque<Frames>, count: usize) -> Result<(), CloseReason> {
-        let timeout = self.write_timeout;
-        let written = {
-            let mut write = pin!(self.write(waiting));
-            // Mostly the socket takes everything at once, and no timer is needed.
-            match futures_util::poll!(write.as_mut()) {
-                Poll::Ready(written) => Ok(written),
-                Poll::Pending => tokio::time::timeout(timeout, write).await,
-            }
+    /// Answers to what the client sent that is not for the session.
+    pub(super) fn take_answers(&mut self) -> Option<Frames> {
+        self.stream.get_mut().take_answers()
+    }
+
+    /// Writes all of this, which are so many frames, in one go. A client that does not take it in time is a slow consumer.
+    pub(super) async fn send_all(&mut self, backlog: &mut Backlog, frames: usize) -> Result<(), CloseReason> {
+        let socket = self.stream.get_ref().socket();
+        let mut write = poll_fn(|cx| backlog.poll_write(socket, cx));
+        // Mostly the socket takes everything at once, and no timer is needed.
+        let written = match futures_util::poll!(&mut write) {
+            Poll::Ready(written) => Ok(written),
+            Poll::Pending => tokio::time::timeout(self.write_timeout, write).await,
         };
         match written {
             Ok(Ok(())) => {
                 self.metrics.writes.inc();
-                self.metrics.frames_written.inc_by(count as u64);
+                self.metrics.frames_written.inc_by(frames as u64);
                 Ok(())
             }
-            Ok(Err(error)) => Err(self.fail(&error)),
+            Ok(Err(_)) => Err(self.is_gone()),
             Err(_) => {
-                self.unfinished = waiting.front().map(|frames| frames.unfinished(self.written)).unwrap_or_default();
+                self.finish_first(std::mem::take(&mut backlog.unfinished));
                 Err(CloseReason::SlowConsumer)
             }
         }
     }
 
+    /// Writes a frame while nobody else writes.
     pub(super) async fn send(&mut self, frame: TextFrame) -> Result<(), CloseReason> {
-        self.send_all(&mut VecDeque::from([frame.into()]), 1).await
+        let mut backlog = std::mem::take(&mut self.backlog);
+        backlog.waiting.push_back(frame.into());
+        self.send_all(&mut backlog, 1).await
     }
 
-    async fn write(&mut self, waiting: &mut VecDeque<Frames>) -> Result<(), Error> {
-        if std::mem::take(&mut self.unsent) {
-            self.stream.flush().await?;
+    /// Before the goodbye this is to be written: the rest of a frame that was begun.
+    pub(super) fn finish_first(&mut self, unfinished: Bytes) {
+        if !unfinished.is_empty() {
+            self.backlog.unfinished = unfinished;
         }
-        Ok(poll_fn(|cx| poll_write_all(self.stream.get_mut(), cx, waiting, &mut self.written)).await?)
     }
 
-    pub(super) async fn ping(&mut self) -> Result<(), CloseReason> {
-        match tokio::time::timeout(self.write_timeout, self.stream.send(Message::Ping(Bytes::new()))).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(self.fail(&error)),
-            Err(_) => Err(CloseReason::SlowConsumer),
+    /// Writes what the library has to say, while nobody else writes.
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CloseReason>> {
+        loop {
+            let written = ready!(self.backlog.poll_write(self.stream.get_ref().socket(), cx));
+            written.map_err(|_| self.is_gone())?;
+            let Some(answers) = self.take_answers() else { return Poll::Ready(Ok(())) };
+            self.backlog.waiting.push_back(answers);
         }
     }
 
@@ -139,23 +149,23 @@ impl Socket {
         if self.gone {
             return;
         }
-        let goodbye = async {
-            self.stream.get_mut().write_all_buf(&mut self.unfinished).await?;
-            if reason != CloseReason::Normal {
-                self.stream.close(Some(reason.frame())).await?;
-            }
-            // Reading on sends the answer to the client's own close, or takes its answer to ours. What else comes is late.
-            while let Some(Ok(_)) = self.stream.next().await {}
-            // What a refused client still sends is read too: a socket that is closed with unread input is reset, and the
-            // client would lose the close frame.
-            let socket = self.stream.get_mut();
-            socket.shutdown().await?;
-            let mut rest = [0; 1_024];
-            while socket.read(&mut rest).await? > 0 {}
-            Ok::<(), Error>(())
-        };
         // Whoever does not answer is let go of all the same.
-        let _ = tokio::time::timeout(CLOSE_TIMEOUT, goodbye).await;
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.say_goodbye(reason)).await;
+    }
+
+    async fn say_goodbye(&mut self, reason: CloseReason) -> Result<(), CloseReason> {
+        if reason != CloseReason::Normal {
+            let _ = self.stream.close(Some(reason.frame())).await;
+        }
+        // Reading on brings the answer to our close, or writes the one to the client's own. What else comes is late.
+        while self.receive().await.is_ok() {}
+        poll_fn(|cx| self.poll_answer(cx)).await?;
+        // What a refused client still sends is read too: a socket that is closed with unread input is reset, and the
+        // client would lose the close frame.
+        let _ = SockRef::from(&**self.shared()).shutdown(Shutdown::Write);
+        let mut rest = [0; 1_024];
+        while self.stream.get_mut().read(&mut rest).await.is_ok_and(|bytes| bytes > 0) {}
+        Ok(())
     }
 
     fn fail(&mut self, error: &Error) -> CloseReason {
@@ -171,32 +181,4 @@ impl Socket {
         self.gone = true;
         CloseReason::Normal
     }
-}
-
-/// Writes what waits and takes out what is written. Of the first entry `written` bytes are.
-fn poll_write_all(
-    socket: &mut TcpStream,
-    cx: &mut Context<'_>,
-    waiting: &mut VecDeque<Frames>,
-    written: &mut usize,
-) -> Poll<io::Result<()>> {
-    let mut socket = Pin::new(socket);
-    while let Some(first) = waiting.front() {
-        let first = &first.wire()[*written..];
-        *written += ready!(if waiting.len() == 1 {
-            socket.as_mut().poll_write(cx, first)
-        } else {
-            let mut slices = [IoSlice::new(first); GATHERED];
-            let others = waiting.iter().skip(1).map(|frames| IoSlice::new(frames.wire()));
-            let gathered = slices.iter_mut().skip(1).zip(others).map(|(slot, slice)| *slot = slice).count();
-            socket.as_mut().poll_write_vectored(cx, &slices[..=gathered])
-        })?;
-        while let Some(first) = waiting.front()
-            && *written >= first.wire().len()
-        {
-            *written -= first.wire().len();
-            waiting.pop_front();
-        }
-    }
-    Poll::Ready(Ok(()))
 }

@@ -1,6 +1,11 @@
 use std::num::NonZeroU32;
 
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter, clock::Clock as _, clock::DefaultClock};
+use governor::{
+    Quota, RateLimiter,
+    clock::{Clock, MonotonicClock},
+    middleware::NoOpMiddleware,
+    state::{InMemoryState, NotKeyed},
+};
 
 use crate::protocol::{CloseReason, ErrorCode, RequestId, ServerFrame, id_of};
 
@@ -9,17 +14,21 @@ const BAD_FRAMES: u32 = 5;
 /// Frames over the rate that are answered; the next one ends the session.
 const FRAMES_OVER_RATE: u32 = 20;
 
+/// By the clock of the standard library: the default one asks the processor what it is, for each session.
+type Rate = RateLimiter<NotKeyed, InMemoryState, MonotonicClock, NoOpMiddleware<<MonotonicClock as Clock>::Instant>>;
+
 /// How much misbehaviour a client is allowed: the first few times it is told, then the session ends.
 #[derive(Debug)]
 pub(super) struct Strikes {
-    rate: DefaultDirectRateLimiter,
+    rate: Rate,
     over_rate: u32,
     bad: u32,
 }
 
 impl Strikes {
     pub(super) fn new(per_second: NonZeroU32, burst: NonZeroU32) -> Self {
-        Self { rate: RateLimiter::direct(Quota::per_second(per_second).allow_burst(burst)), over_rate: 0, bad: 0 }
+        let quota = Quota::per_second(per_second).allow_burst(burst);
+        Self { rate: RateLimiter::direct_with_clock(quota, MonotonicClock), over_rate: 0, bad: 0 }
     }
 
     /// Counts a frame. `Ok(Some(_))` is the refusal to send instead of serving it.
@@ -32,7 +41,7 @@ impl Strikes {
         if self.over_rate > FRAMES_OVER_RATE {
             return Err(CloseReason::RateLimited);
         }
-        let wait = until.wait_time_from(DefaultClock::default().now());
+        let wait = until.wait_time_from(MonotonicClock.now());
         Ok(Some(ServerFrame::Error {
             id: id_of(text),
             channel_id: None,

@@ -1,14 +1,14 @@
 //! Before a session is one: who is it, and may it be here?
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
-use chat_domain::{Timestamp, UserId, ports::StorageError, user::is_void};
+use chat_domain::{Timestamp, UserId, user::is_void};
 use common_auth::{Principal, TokenError};
 use tokio::{
-    sync::Semaphore,
+    sync::OwnedSemaphorePermit,
     time::{Instant, timeout, timeout_at},
 };
-use tracing::{Span, warn};
+use tracing::Span;
 use uuid::Uuid;
 
 use super::{
@@ -18,17 +18,19 @@ use super::{
 };
 use crate::{
     hub::Registered,
-    in_time::in_time,
+    inquiries::Answer,
     metrics::FrameType,
     outbox::Outbox,
     protocol::{ClientFrame, CloseReason, ErrorCode, RequestId, ServerFrame},
 };
 
-/// How long a session waits for storage. Meanwhile it neither reads nor writes.
-pub(super) const STORAGE_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long a session that comes waits in line before that. Clients wait for 10 s; who gives up sooner and comes again makes
-/// the line longer and lets nobody in.
-const LINE_TIMEOUT: Duration = Duration::from_secs(7);
+/// How long a session that comes waits for storage. Clients wait for 10 s; who gives up sooner and comes again makes the
+/// line longer and lets nobody in.
+const PATIENCE: Duration = Duration::from_secs(7);
+
+/// How long it has a place among those who are let in at the same time. If Redis or storage take longer, others need not wait
+/// for it.
+const ARRIVAL: Duration = Duration::from_secs(1);
 
 /// A client that may be here.
 pub(super) struct Welcomed {
@@ -42,6 +44,7 @@ pub(super) struct Welcomed {
 pub(super) async fn welcome(
     socket: &mut Socket,
     principal: Option<Principal>,
+    mut arrival: Option<OwnedSemaphorePermit>,
     context: &SessionContext,
     session_id: Uuid,
 ) -> Result<Welcomed, CloseReason> {
@@ -49,7 +52,11 @@ pub(super) async fn welcome(
     let mut strikes = Strikes::new(limits.frames_per_second, limits.frame_burst);
     let principal = match principal {
         Some(principal) => principal,
-        None => authenticate(socket, context, &mut strikes).await?,
+        None => {
+            // Who takes its time does not keep others out.
+            arrival = None;
+            authenticate(socket, context, &mut strikes).await?
+        }
     };
     let user_id = UserId::from(principal.user_id);
     Span::current().record("user.id", tracing::field::display(user_id));
@@ -62,7 +69,16 @@ pub(super) async fn welcome(
     let standing = async {
         // In this order: a ban or a revocation that comes after the look at storage is heard.
         context.hub.hear_user(user_id).await;
-        check_status(user_id, context, &context.entrance, LINE_TIMEOUT).await
+        check_status(user_id, context, PATIENCE).await
+    };
+    let standing = async {
+        let mut standing = pin!(standing);
+        let soon = timeout(ARRIVAL, standing.as_mut()).await;
+        drop(arrival);
+        match soon {
+            Ok(standing) => standing,
+            Err(_) => standing.await,
+        }
     };
     let (standing, admitted) = tokio::join!(standing, context.registry.admit(&handle));
     let standing = standing?;
@@ -163,29 +179,17 @@ impl Standing {
 }
 
 /// May the user be here? One that storage does not know yet may: it is in no channel, and nothing says that it may not.
-/// Whoever asks confirms the user when it has dealt with the token. It waits in this line for as long as it has patience,
-/// and then for storage.
+/// Whoever asks confirms the user when it has dealt with the token.
 pub(super) async fn check_status(
     user_id: UserId,
     context: &SessionContext,
-    line: &Semaphore,
     patience: Duration,
 ) -> Result<Standing, CloseReason> {
-    let turn = timeout(patience, line.acquire()).await;
-    let _turn = turn.map_err(|_| CloseReason::TryAgainLater)?;
-    let read_at = Instant::now();
-    match ask_storage("the status of a user", context.storage.user(user_id)).await {
-        Some(Some(user)) if !user.status.may_read() => Err(CloseReason::Forbidden),
-        Some(user) => Ok(Standing { tokens_valid_from: user.and_then(|user| user.tokens_valid_from), read_at }),
-        None => Err(CloseReason::TryAgainLater),
+    let Some(Answer { answer, asked_at }) = context.inquiries.status.ask(user_id, patience).await else {
+        return Err(CloseReason::TryAgainLater);
+    };
+    match answer {
+        Some(user) if !user.status.may_read() => Err(CloseReason::Forbidden),
+        user => Ok(Standing { tokens_valid_from: user.and_then(|user| user.tokens_valid_from), read_at: asked_at }),
     }
-}
-
-/// What storage answers within [`STORAGE_TIMEOUT`], the wait in line included, if `read` begins with one.
-pub(super) async fn ask_storage<T>(
-    what: &'static str,
-    read: impl Future<Output = Result<T, StorageError>>,
-) -> Option<T> {
-    let answer = in_time(what, STORAGE_TIMEOUT, read).await;
-    answer.inspect_err(|error| warn!(storage.read = what, error = %error, "storage cannot answer a session")).ok()
 }

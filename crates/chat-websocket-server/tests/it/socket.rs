@@ -8,8 +8,9 @@ use chat_websocket_server::{
     app::session_limits,
     config::LimitsConfig,
     frame::TextFrame,
+    inquiries::Inquiries,
     protocol::CloseReason,
-    session::{Connection, SessionContext},
+    session::{Connection, ReadSide, SessionContext},
 };
 use common_auth::{AuthConfig, Principal, TokenVerifier, UnixTime};
 use common_logging::TraceId;
@@ -17,7 +18,6 @@ use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::{
     net::{TcpSocket, TcpStream},
-    sync::Semaphore,
     task::JoinSet,
     time::timeout,
 };
@@ -35,16 +35,14 @@ type Client = WebSocketStream<TcpStream>;
 /// Of the kernel's buffers: what does not fit into them waits in the session.
 const BUFFER: u32 = 16 * 1024;
 
-/// What sessions work with, one at a time of those who come.
+/// What sessions work with.
 pub(crate) fn context(world: &World) -> SessionContext {
     let secret = "a secret of at least thirty-two bytes".into();
     SessionContext {
         instance_id: Uuid::new_v4(),
         hub: Arc::clone(&world.hub),
         registry: Arc::clone(&world.registry),
-        storage: Arc::clone(&world.storage),
-        entrance: Semaphore::new(1),
-        admission: Semaphore::new(1),
+        inquiries: Inquiries::new(&world.storage, &world.lifecycle),
         verifier: TokenVerifier::new(&AuthConfig { secret, ..AuthConfig::default() }).unwrap(),
         clock: Arc::new(SystemClock),
         metrics: Arc::clone(&world.metrics),
@@ -71,9 +69,9 @@ pub(crate) async fn connect(context: &Arc<SessionContext>, user: UserId) -> (Cli
         // Such a token is allowed, and no year has that many digits.
         expires_at: UnixTime::from_millis(i64::MAX),
     };
-    let stream = WebSocketStream::from_raw_socket(server, Role::Server, None).await;
-    let connection =
-        Connection { stream, trace_id: TraceId::random(), principal: Some(principal), channels: Vec::new() };
+    let stream = WebSocketStream::from_raw_socket(ReadSide::new(server), Role::Server, None).await;
+    let (trace_id, principal) = (TraceId::random(), Some(principal));
+    let connection = Connection { stream, trace_id, principal, channels: Vec::new(), arrival: None };
     let mut session = JoinSet::new();
     session.spawn(chat_websocket_server::session::serve(connection, Arc::clone(context)));
     (WebSocketStream::from_raw_socket(client, Role::Client, None).await, session)
@@ -109,11 +107,11 @@ async fn read_to_end(client: &mut Client) -> (Vec<String>, u16) {
 async fn who_comes_waits_for_its_turn() {
     let world = World::new().await;
     let context = Arc::new(context(&world));
-    let turn = context.entrance.acquire().await.unwrap();
+    let turns = context.inquiries.status.turns.acquire_many(2).await.unwrap();
     let (mut client, _session) = connect(&context, world.bob).await;
     wait_until("it waits in line", DEADLINE, async || world.directory.sessions_of(world.bob) == 1).await;
     assert!(futures_util::poll!(client.next()).is_pending());
-    drop(turn);
+    drop(turns);
     assert_eq!(next_frame(&mut client).await["type"], "HELLO");
 }
 
@@ -121,7 +119,7 @@ async fn who_comes_waits_for_its_turn() {
 async fn who_waits_too_long_in_line_is_sent_away() {
     let world = World::new().await;
     let context = Arc::new(context(&world));
-    let _turn = context.entrance.acquire().await.unwrap();
+    let _turns = context.inquiries.status.turns.acquire_many(2).await.unwrap();
     let (mut client, _session) = connect(&context, world.bob).await;
     assert_eq!(read_to_end(&mut client).await, (Vec::new(), CloseReason::TryAgainLater.code()));
 }
@@ -185,4 +183,47 @@ async fn an_answer_to_a_ping_and_events_do_not_mix() {
             other => unreachable!("{other:?}"),
         }
     }
+}
+
+/// More than a room writes to itself, and more events than the kernel's buffers hold: the room, its tasks and the sessions
+/// take turns.
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn whoever_writes_every_session_gets_every_event_once_and_in_order() {
+    const SESSIONS: usize = 150;
+    const EVENTS: usize = 300;
+    let world = World::new().await;
+    let context = Arc::new(context(&world));
+    let mut clients = Vec::new();
+    for _ in 0..SESSIONS {
+        let (mut client, session) = connect(&context, world.bob).await;
+        let subscribe = json!({ "type": "SUBSCRIBE", "channels": [{ "channelId": world.channel }] });
+        client.send(Message::Text(subscribe.to_string().into())).await.unwrap();
+        assert_eq!(next_frame(&mut client).await["type"], "HELLO");
+        let subscribed = next_frame(&mut client).await;
+        assert_eq!(subscribed["type"], "SUBSCRIBED");
+        clients.push((client, session, subscribed["headSeq"].as_u64().unwrap()));
+    }
+
+    for number in 0..EVENTS {
+        world.send(true).await;
+        let (client, ..) = &mut clients[number % SESSIONS];
+        client.send(Message::Ping(vec![1].into())).await.unwrap();
+    }
+
+    for (client, _, before) in &mut clients {
+        let mut pongs = 0;
+        for seq in *before + 1..=*before + EVENTS as u64 {
+            let event: Value = loop {
+                match timeout(DEADLINE, client.next()).await.unwrap().unwrap().unwrap() {
+                    Message::Text(text) => break serde_json::from_str(&text).unwrap(),
+                    Message::Pong(_) => pongs += 1,
+                    _ => {}
+                }
+            };
+            assert_eq!((event["type"].as_str(), event["seq"].as_u64()), (Some("MESSAGE"), Some(seq)));
+        }
+        assert!(pongs <= 2);
+    }
+    let (frames, writes) = (world.metrics.frames_written.get(), world.metrics.writes.get());
+    assert!(frames >= (EVENTS * SESSIONS) as u64 && writes < frames, "{frames} frames in {writes} writes");
 }

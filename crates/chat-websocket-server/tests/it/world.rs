@@ -30,6 +30,7 @@ use chat_websocket_server::{
 };
 use common_logging::trace::Tracer;
 use common_server::Lifecycle;
+use futures_util::FutureExt;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::Instant;
@@ -51,7 +52,7 @@ pub(crate) struct World {
     pub(crate) channel: ChannelId,
     pub(crate) alice: UserId,
     pub(crate) bob: UserId,
-    _lifecycle: Lifecycle,
+    pub(crate) lifecycle: Lifecycle,
     _folder: TempDir,
 }
 
@@ -96,6 +97,7 @@ impl World {
             reader: Arc::new(LogReader::new(Arc::clone(&storage), Arc::clone(&metrics), reads)),
             tasks: lifecycle.background().clone(),
             metrics: Arc::clone(&metrics),
+            clock: Arc::new(SystemClock),
             tracer: Tracer::default(),
             compare_heads: Arc::clone(&directory.compare_heads),
             registry: Arc::clone(&registry),
@@ -113,7 +115,7 @@ impl World {
             channel: channel_id,
             alice,
             bob,
-            _lifecycle: lifecycle,
+            lifecycle,
             _folder: folder,
         }
     }
@@ -123,7 +125,7 @@ impl World {
     }
 
     pub(crate) async fn access_to(&self, channel_id: ChannelId, user: UserId) -> Access {
-        self.storage.access(user, &[channel_id]).await.unwrap().remove(0)
+        self.storage.access(&[(user, channel_id)]).await.unwrap().remove(0).1
     }
 
     /// Another channel like the first, with so many messages that were not published.
@@ -239,8 +241,8 @@ impl Session {
     /// What waits to be sent, as if it were written then.
     pub(crate) fn take(&self) -> Vec<String> {
         let mut taken = Taken::default();
-        self.handle.outbox.take(&mut taken);
-        let texts = taken.waiting.iter().flat_map(Frames::texts).map(str::to_owned).collect();
+        self.handle.outbox.take(&mut taken).now_or_never().unwrap();
+        let texts = taken.backlog.waiting.iter().flat_map(Frames::texts).map(str::to_owned).collect();
         self.handle.outbox.written(&mut taken);
         texts
     }

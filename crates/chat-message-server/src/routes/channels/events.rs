@@ -67,7 +67,8 @@ pub(crate) async fn events(
     Path(channel_id): Path<ChannelId>,
     Query(query): Query<EventsQuery>,
 ) -> Result<Json<EventPage>, ApiError> {
-    let access = app.storage.access(caller.id(), &[channel_id]).await?.pop().ok_or(Refusal::ChannelNotFound)?;
+    let access = app.storage.access(&[(caller.id(), channel_id)]).await?.pop();
+    let (_, access) = access.ok_or(Refusal::ChannelNotFound)?;
     if !access.may_listen() && !caller.actor().admin {
         return Err(Refusal::ChannelNotFound.into());
     }

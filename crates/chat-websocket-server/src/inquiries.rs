@@ -1,0 +1,241 @@
+//! What sessions ask storage, asked for many of them at once.
+//!
+//! When thousands come back together, a query for each is most of what they cost, here and in the database. So questions
+//! wait until it is their turn, which is at once if few ask, and then go out in one query.
+
+use std::{collections::HashMap, pin::Pin, sync::Arc, time::Duration};
+
+use chat_domain::{
+    ChannelId, UserId,
+    ports::{Access, Standing, Storage, StorageError},
+};
+use common_server::{Lifecycle, Scope};
+use tokio::{
+    sync::{Semaphore, mpsc, oneshot},
+    time::{Instant, timeout},
+};
+use tracing::warn;
+
+use crate::in_time::in_time;
+
+/// How long a query may take.
+pub(crate) const STORAGE_TIMEOUT: Duration = Duration::from_secs(3);
+/// Users or pairs of a user and a channel in one query, but for the last question.
+const TOGETHER: usize = 64;
+/// Queries of a kind at once: one that is slow does not hold up all others.
+const TURNS: usize = 2;
+/// Most questions of a kind that wait. Who has one more waits until there is room.
+const WAITING: usize = 16_384;
+
+/// Where sessions ask.
+pub struct Inquiries {
+    /// What there is to know about users: `None` for one that may do everything, or whom storage does not know.
+    pub status: Line<UserId, Option<Standing>>,
+    /// What users may hear of channels, those that exist.
+    pub access: Line<(UserId, Vec<ChannelId>), Vec<Access>>,
+}
+
+impl Inquiries {
+    /// Asks this storage, in the background of this lifecycle.
+    pub fn new(storage: &Arc<dyn Storage>, lifecycle: &Lifecycle) -> Self {
+        let (of_users, of_channels) = (Arc::clone(storage), Arc::clone(storage));
+        Self {
+            status: Line::new(
+                "the status of users",
+                lifecycle,
+                |_| 1,
+                move |users| {
+                    let storage = Arc::clone(&of_users);
+                    Box::pin(async move { statuses(&*storage, users).await })
+                },
+            ),
+            access: Line::new(
+                "access to channels",
+                lifecycle,
+                |(_, channels): &(_, Vec<_>)| channels.len(),
+                move |wishes| {
+                    let storage = Arc::clone(&of_channels);
+                    Box::pin(async move { accesses(&*storage, wishes).await })
+                },
+            ),
+        }
+    }
+}
+
+async fn statuses(storage: &dyn Storage, users: Vec<UserId>) -> Result<Vec<Option<Standing>>, StorageError> {
+    let restricted = storage.restricted(&users).await?;
+    let restricted: HashMap<_, _> = restricted.into_iter().map(|standing| (standing.user_id, standing)).collect();
+    Ok(users.iter().map(|user_id| restricted.get(user_id).copied()).collect())
+}
+
+async fn accesses(
+    storage: &dyn Storage,
+    wishes: Vec<(UserId, Vec<ChannelId>)>,
+) -> Result<Vec<Vec<Access>>, StorageError> {
+    let pairs: Vec<_> = wishes
+        .iter()
+        .flat_map(|(user_id, channels)| channels.iter().map(|channel_id| (*user_id, *channel_id)))
+        .collect();
+    let found = storage.access(&pairs).await?;
+    let found: HashMap<_, _> =
+        found.into_iter().map(|(user_id, access)| ((user_id, access.head.channel_id), access)).collect();
+    let answer = |(user_id, channels): (UserId, Vec<ChannelId>)| {
+        channels.into_iter().filter_map(|channel_id| found.get(&(user_id, channel_id)).copied()).collect()
+    };
+    Ok(wishes.into_iter().map(answer).collect())
+}
+
+/// An answer, and when storage was asked for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer<A> {
+    /// What storage says.
+    pub answer: A,
+    /// A moment before the query.
+    pub asked_at: Instant,
+}
+
+struct Question<Q, A> {
+    question: Q,
+    asker: oneshot::Sender<Answer<A>>,
+}
+
+type Asking<A> = Pin<Box<dyn Future<Output = Result<Vec<A>, StorageError>> + Send>>;
+
+/// Questions of one kind.
+pub struct Line<Q, A> {
+    questions: mpsc::Sender<Question<Q, A>>,
+    /// One for each query that is under way. Who holds all of them lets nobody ask.
+    pub turns: Arc<Semaphore>,
+}
+
+impl<Q: Send + 'static, A: Send + 'static> Line<Q, A> {
+    /// `ask` answers questions in their order, as many as `weigh` allows.
+    fn new(
+        what: &'static str,
+        lifecycle: &Lifecycle,
+        weigh: impl Fn(&Q) -> usize + Send + 'static,
+        ask: impl Fn(Vec<Q>) -> Asking<A> + Send + 'static,
+    ) -> Self {
+        let ((questions, waiting), turns) = (mpsc::channel(WAITING), Arc::new(Semaphore::new(TURNS)));
+        let tasks = lifecycle.background().clone();
+        let (stop, serving) = (tasks.stopping().clone(), serve(what, waiting, Arc::clone(&turns), tasks, weigh, ask));
+        lifecycle.spawn_essential_background(what, async move {
+            stop.run_until_cancelled(serving).await.unwrap_or_default();
+        });
+        Self { questions, turns }
+    }
+
+    /// The answer; `None` if storage does not say within this time, the wait for a turn included.
+    pub async fn ask(&self, question: Q, patience: Duration) -> Option<Answer<A>> {
+        let answered = async {
+            let (asker, answer) = oneshot::channel();
+            self.questions.send(Question { question, asker }).await.ok()?;
+            answer.await.ok()
+        };
+        timeout(patience, answered).await.ok().flatten()
+    }
+}
+
+/// Lets those who wait ask, as many together as there are, for as long as there may be more.
+async fn serve<Q: Send + 'static, A: Send + 'static>(
+    what: &'static str,
+    mut waiting: mpsc::Receiver<Question<Q, A>>,
+    turns: Arc<Semaphore>,
+    tasks: Scope,
+    weigh: impl Fn(&Q) -> usize,
+    ask: impl Fn(Vec<Q>) -> Asking<A>,
+) {
+    let mut together = Vec::new();
+    while let Some(first) = waiting.recv().await {
+        let Ok(turn) = Arc::clone(&turns).acquire_owned().await else { return };
+        let mut weight = weigh(&first.question);
+        together.push(first);
+        while weight < TOGETHER
+            && let Ok(another) = waiting.try_recv()
+        {
+            weight += weigh(&another.question);
+            together.push(another);
+        }
+        // Some have gone meanwhile.
+        together.retain(|one: &Question<Q, A>| !one.asker.is_closed());
+        if together.is_empty() {
+            continue;
+        }
+        let (questions, askers): (_, Vec<_>) = together.drain(..).map(|one| (one.question, one.asker)).unzip();
+        let asking = ask(questions);
+        tasks.spawn(what, async move {
+            let asked_at = Instant::now();
+            match in_time(what, STORAGE_TIMEOUT, asking).await {
+                Ok(answers) => askers.into_iter().zip(answers).for_each(|(asker, answer)| {
+                    // Who has gone does not need it.
+                    let _ = asker.send(Answer { answer, asked_at });
+                }),
+                Err(error) => warn!(storage.read = what, error = %error, "storage cannot answer sessions"),
+            }
+            drop(turn);
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::join_all;
+    use parking_lot::Mutex;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    /// Doubles numbers, and notes how many it is asked for at once; has no answer to a zero.
+    fn doubling(lifecycle: &Lifecycle) -> (Line<usize, usize>, Arc<Mutex<Vec<usize>>>) {
+        let asked = Arc::<Mutex<Vec<usize>>>::default();
+        let noted = Arc::clone(&asked);
+        let line = Line::new(
+            "doubles",
+            lifecycle,
+            |_| 1,
+            move |numbers: Vec<usize>| {
+                noted.lock().push(numbers.len());
+                Box::pin(async move {
+                    if numbers.contains(&0) {
+                        return Err(StorageError::Unavailable { operation: "doubles", source: "of zero".into() });
+                    }
+                    Ok(numbers.into_iter().map(|number| 2 * number).collect())
+                })
+            },
+        );
+        (line, asked)
+    }
+
+    #[tokio::test]
+    async fn those_who_wait_are_asked_for_together() {
+        let lifecycle = Lifecycle::new(Duration::from_secs(1));
+        let (line, asked) = doubling(&lifecycle);
+        assert_eq!(line.ask(1, PATIENCE).await.map(|answer| answer.answer), Some(2), "who is alone does not wait");
+
+        let turns = line.turns.acquire_many(2).await.unwrap();
+        let questions = 1..=TOGETHER + 44;
+        let answers = async {
+            let answers = join_all(questions.clone().map(|number| line.ask(number, PATIENCE))).await;
+            answers.into_iter().map(|answer| answer.unwrap().answer).collect::<Vec<_>>()
+        };
+        let (answers, ()) = tokio::join!(answers, async { drop(turns) });
+
+        assert_eq!(answers, questions.map(|number| 2 * number).collect::<Vec<_>>());
+        let asked = asked.lock();
+        assert_eq!(asked.iter().sum::<usize>(), 1 + TOGETHER + 44);
+        assert!(asked.len() < 100 && asked.iter().all(|together| *together <= TOGETHER), "{asked:?}");
+    }
+
+    #[tokio::test]
+    async fn who_gets_no_answer_is_told_so() {
+        let lifecycle = Lifecycle::new(Duration::from_secs(1));
+        let (line, asked) = doubling(&lifecycle);
+        assert_eq!(line.ask(0, PATIENCE).await, None, "storage fails");
+        let turns = line.turns.acquire_many(2).await.unwrap();
+        assert_eq!(line.ask(1, Duration::ZERO).await, None, "it is not its turn in time");
+        drop(turns);
+        assert_eq!(line.ask(2, PATIENCE).await.map(|answer| answer.answer), Some(4), "the line goes on");
+        assert_eq!(asked.lock().iter().sum::<usize>(), 2, "who has gone is not asked for");
+    }
+}
