@@ -1,6 +1,9 @@
 //! Redis pub/sub topics. This module is the only place that spells their names.
 
-use std::fmt;
+use std::{
+    fmt,
+    hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
+};
 
 use chat_domain::{ChannelId, UserId};
 use uuid::Uuid;
@@ -36,6 +39,14 @@ impl Topic {
             return id.parse().ok().map(Self::Presence);
         }
         name.strip_prefix(PROBE)?.parse().ok().map(Self::Probe)
+    }
+
+    /// Which of so many shares of all topics this one belongs to, counted from 0. All are about equally large.
+    pub fn share(self, of: usize) -> usize {
+        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(self);
+        #[expect(clippy::cast_possible_truncation, reason = "less than a usize")]
+        let share = (hash % of.max(1) as u64) as usize;
+        share
     }
 }
 
@@ -78,6 +89,16 @@ mod tests {
         for (topic, name) in topics() {
             assert_eq!(Topic::parse(name), Some(topic));
         }
+    }
+
+    #[test]
+    fn shares_are_about_equally_large() {
+        let mut shares = [0; 4];
+        for n in 0..1_000 {
+            shares[Topic::Room(Uuid::from_u128(n).into()).share(4)] += 1;
+        }
+        assert!(shares.iter().all(|share| (200..300).contains(share)), "{shares:?}");
+        assert!(topics().iter().all(|(topic, _)| topic.share(1) == 0 && topic.share(0) == 0));
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! The bus over Redis pub/sub: one server, the master that Sentinels name, or a Cluster with its sharded pub/sub.
 //!
-//! A scout finds out which server has which topics, and each server has a connection of its own: one
-//! that hangs holds up no other for longer than a quarter of a second, once. Publishing and subscribing have a connection each: a client that subscribes does nothing
-//! else but PING, because the replies of other commands could be paired with the wrong callers after a reconnection.
+//! A scout finds out which server has which topics, and each server has connections of its own: one that hangs holds up
+//! no other for longer than a quarter of a second, once. Publishing has one connection to each, subscribing a few, between
+//! which topics are shared. A client that subscribes does nothing else but PING, because the replies of other commands
+//! could be paired with the wrong callers after a reconnection.
 //! [`RedisKeys`] is beside the bus: commands on keys, for the session registry, over the same knowledge of the servers.
 
 mod access;
@@ -36,6 +37,8 @@ const MIN_TIMEOUT: Duration = Duration::from_millis(100);
 const MIN_BUFFER: usize = 32;
 /// About 700 MB when it is full.
 const MAX_BUFFER: usize = 1_048_576;
+/// One core of Redis cannot keep more of them busy.
+const MAX_SUBSCRIBER_CONNECTIONS: usize = 16;
 
 /// Section `[redis]`: how Redis is reached.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -54,6 +57,9 @@ pub struct RedisConfig {
     /// How many payloads may wait to be taken from the receive buffer before the oldest are dropped, which is told as
     /// [`Interruption::Overrun`](super::Interruption::Overrun). A full buffer of 16 384 takes about 11 MB.
     pub receive_buffer: usize,
+    /// Connections to each Redis server that topics are subscribed on, each with its share of them and a receive buffer
+    /// of its own. A subscription is not stuck behind all that comes, and several cores read.
+    pub subscriber_connections: usize,
 }
 
 impl Default for RedisConfig {
@@ -63,6 +69,7 @@ impl Default for RedisConfig {
             command_timeout: Duration::from_secs(2),
             linger: Duration::from_secs(30),
             receive_buffer: 16_384,
+            subscriber_connections: 2,
         }
     }
 }
@@ -76,6 +83,13 @@ impl RedisConfig {
         }
         if !(MIN_BUFFER..=MAX_BUFFER).contains(&self.receive_buffer) {
             let text = format!("redis.receive_buffer = {}; allowed: {MIN_BUFFER} to {MAX_BUFFER}", self.receive_buffer);
+            return Err(BusError::Address(text));
+        }
+        if !(1..=MAX_SUBSCRIBER_CONNECTIONS).contains(&self.subscriber_connections) {
+            let text = format!(
+                "redis.subscriber_connections = {}; allowed: 1 to {MAX_SUBSCRIBER_CONNECTIONS}",
+                self.subscriber_connections
+            );
             return Err(BusError::Address(text));
         }
         access::Access::new(self).map(drop)

@@ -114,8 +114,7 @@ impl Bus {
         receive_buffer: usize,
         first: impl Fn(&Delivery) + Send + Sync + 'static,
     ) -> Self {
-        let config =
-            RedisConfig { url: url.into(), command_timeout: Duration::from_secs(2), linger: LINGER, receive_buffer };
+        let config = RedisConfig { url: url.into(), linger: LINGER, receive_buffer, ..RedisConfig::default() };
         let (sink, heard) = sink(first);
         let stop = CancellationToken::new();
         let (subscriber, run) =
@@ -152,16 +151,16 @@ impl Bus {
         cluster
     }
 
-    /// Another topic on the same server: what is published to both is heard in that order.
+    /// Another topic on the same connection: what is published to both is heard in that order.
     pub(crate) async fn neighbour_of(&self, topic: Topic) -> Topic {
-        let Redis::Cluster(cluster) = &self.redis else { return room(1_000_000) };
-        let server = cluster.owner_of(&topic.to_string()).await;
-        for n in 1_000_000.. {
-            if cluster.owner_of(&room(n).to_string()).await == server {
-                return room(n);
+        let connection = |topic: Topic| topic.share(RedisConfig::default().subscriber_connections);
+        for other in (1_000_000..).map(room).filter(|other| connection(*other) == connection(topic)) {
+            let Redis::Cluster(cluster) = &self.redis else { return other };
+            if cluster.owner_of(&other.to_string()).await == cluster.owner_of(&topic.to_string()).await {
+                return other;
             }
         }
-        unreachable!("each node has some of the topics")
+        unreachable!("each connection has some of the topics")
     }
 
     pub(crate) async fn until_reachable(&self) {

@@ -22,6 +22,8 @@ const NOTICES: usize = 32;
 pub(super) struct Access {
     pub(super) place: Place,
     pub(super) command_timeout: Duration,
+    /// To each server.
+    pub(super) subscriber_connections: usize,
     receive_buffer: usize,
     /// Credentials, TLS and database of the servers.
     server: Config,
@@ -56,8 +58,8 @@ impl Access {
                 Place::Sentinels { sentinels: hosts, service: service_name, username, password }
             }
         };
-        let (command_timeout, receive_buffer) = (config.command_timeout, config.receive_buffer);
-        Ok(Self { place, command_timeout, receive_buffer, server })
+        let RedisConfig { command_timeout, receive_buffer, subscriber_connections, .. } = *config;
+        Ok(Self { place, command_timeout, subscriber_connections, receive_buffer, server })
     }
 
     /// Is it a Cluster, where each topic has its server?

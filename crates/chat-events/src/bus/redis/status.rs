@@ -12,7 +12,7 @@ use crate::bus::{Delivery, Interruption, Sink, interest::LinkId};
 pub(super) enum Part {
     /// It is known which server has which topic.
     Topology,
-    /// The topics of one server are heard.
+    /// The topics of one link are heard.
     Link(LinkId),
 }
 

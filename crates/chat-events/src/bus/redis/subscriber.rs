@@ -7,7 +7,7 @@ use tracing::error;
 
 use super::{
     RedisConfig,
-    access::Access,
+    access::{Access, Connection},
     keeper::{Keeper, MOVED},
     metrics::{Instruments, Metrics},
     reader,
@@ -67,17 +67,23 @@ impl Subscriber for RedisSubscriber {
     }
 }
 
-/// One link for each server that has topics: the only one, the current master, or each master of a Cluster. Each has its
-/// own task, so that a server that hangs holds up its own topics only.
+/// The same number of links to each server that has topics: the only one, the current master, or each master of a Cluster.
+/// Each has its own task, so that a server that hangs holds up its own topics only, and a share of the server's topics.
 struct Links {
     access: Arc<Access>,
     interests: Arc<Interests>,
     status: Arc<Status>,
     sink: Arc<Sink>,
     pinging: Instruments,
-    open: HashMap<Server, (LinkId, CancellationToken)>,
+    open: HashMap<Server, Vec<Link>>,
     last: LinkId,
     tasks: JoinSet<()>,
+}
+
+/// A link that runs until it is cancelled.
+struct Link {
+    id: LinkId,
+    stop: CancellationToken,
 }
 
 impl Links {
@@ -100,54 +106,65 @@ impl Links {
         let gone: Vec<_> = self.open.keys().filter(|server| !wanted.contains(server)).cloned().collect();
         for server in &wanted {
             if !self.open.contains_key(server) {
-                self.open(server, stop);
+                self.open_all(server, stop);
             }
         }
         let whole = topology.is_whole() && wanted.iter().all(|server| self.open.contains_key(server));
         if !whole {
             self.status.lost(Part::Topology, "some topics have no server");
         }
-        let gone: Vec<_> = gone.iter().filter_map(|server| self.open.remove(server)).collect();
-        let routes: HashMap<_, _> = self.open.iter().map(|(server, (link, _))| (server.clone(), *link)).collect();
-        let route = move |topic: Topic| routes.get(topology.owner(|| topic.to_string())?).copied();
+        let gone: Vec<_> = gone.iter().filter_map(|server| self.open.remove(server)).flatten().collect();
+        let ids = |links: &[Link]| links.iter().map(|link| link.id).collect::<Vec<_>>();
+        let routes: HashMap<_, _> = self.open.iter().map(|(server, links)| (server.clone(), ids(links))).collect();
+        let route = move |topic: Topic| {
+            let links = routes.get(topology.owner(|| topic.to_string())?)?;
+            links.get(topic.share(links.len())).copied()
+        };
         for link in self.interests.reroute(Box::new(route)) {
             // Lost first, so that the keeper's word comes after it, and before the topology counts as settled.
             self.status.lost(Part::Link(link), MOVED);
             self.interests.with(|table| table.set_moved(link));
         }
-        for (link, stop) in gone {
+        for Link { id, stop } in gone {
             stop.cancel();
-            self.interests.close(link);
-            self.status.forget(Part::Link(link));
+            self.interests.close(id);
+            self.status.forget(Part::Link(id));
         }
         if whole {
             self.status.settled(Part::Topology);
         }
     }
 
-    fn open(&mut self, server: &Server, stop: &CancellationToken) {
-        let connection = match self.access.subscribing(server) {
-            Ok(connection) => connection,
-            Err(reason) => return error!(error = %reason, bus.server = %server, "a server cannot be subscribed to"),
-        };
+    fn open_all(&mut self, server: &Server, stop: &CancellationToken) {
+        let connections = 0..self.access.subscriber_connections;
+        match connections.map(|_| self.access.subscribing(server)).collect::<Result<Vec<_>, _>>() {
+            Ok(connections) => {
+                let links = connections.into_iter().map(|connection| self.open(connection, stop)).collect();
+                self.open.insert(server.clone(), links);
+            }
+            Err(reason) => error!(error = %reason, bus.server = %server, "a server cannot be subscribed to"),
+        }
+    }
+
+    fn open(&mut self, connection: Connection, stop: &CancellationToken) -> Link {
         self.last += 1;
-        let (link, stop) = (self.last, stop.child_token());
-        self.status.need(Part::Link(link), "another server has topics");
-        self.interests.open(link);
-        let read = reader::run(connection.client.message_rx(), Arc::clone(&self.sink), stop.clone());
+        let link = Link { id: self.last, stop: stop.child_token() };
+        self.status.need(Part::Link(link.id), "another server has topics");
+        self.interests.open(link.id);
+        let read = reader::run(connection.client.message_rx(), Arc::clone(&self.sink), link.stop.clone());
         let keeper = Keeper::new(
-            link,
+            link.id,
             connection,
             Arc::clone(&self.interests),
             Arc::clone(&self.status),
             self.pinging.clone(),
             &self.access,
         );
-        let keep = keeper.run(stop.clone());
+        let keep = keeper.run(link.stop.clone());
         self.tasks.spawn(async {
             tokio::join!(read, keep);
         });
-        self.open.insert(server.clone(), (link, stop));
+        link
     }
 }
 
