@@ -3,6 +3,7 @@
 mod append;
 mod channels;
 mod lane;
+mod memory;
 mod messages;
 mod users;
 mod write;

@@ -132,11 +132,11 @@ pub(crate) struct PlaceRow {
 }
 
 /// What is there of the channels, users and memberships that were asked for.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Places {
     pub(crate) channels: HashMap<ChannelId, Channel>,
     pub(crate) members: Vec<Member>,
-    pub(crate) users: Vec<(UserId, UserStatus)>,
+    pub(crate) users: HashMap<UserId, UserStatus>,
 }
 
 impl Places {
@@ -153,7 +153,7 @@ impl Places {
                 places.channels.insert(channel_id, ChannelRow::from_row(row)?.read()?);
             }
             if let Some(status) = place.user_status.take() {
-                places.users.push((place.user_id.into(), named(&status)?));
+                places.users.insert(place.user_id.into(), named(&status)?);
             }
             places.members.extend(place.member()?);
         }

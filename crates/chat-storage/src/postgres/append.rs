@@ -1,10 +1,18 @@
-//! A batch in two statements: one loads what it needs, one writes all that it changes, if nobody was faster.
+//! A batch in one statement or two: if it must, one reads what the batch needs; one writes all that it changes, if nobody was
+//! faster.
 
-use chat_domain::{ChannelId, Command, Ledger, Message, MessageId, Refusal, ledger::Needs, ports::Appended};
+use chat_domain::{
+    ChannelId, Command, Ledger, Message, MessageId, Refusal,
+    ledger::{Action, Needs},
+    ports::Appended,
+};
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use super::{lane::Lane, write::write};
+use super::{
+    lane::Lane,
+    write::{Senders, write},
+};
 use crate::{
     batch::Batch,
     rows::{MessageRow, Places, read_all},
@@ -16,13 +24,18 @@ type Answers = Vec<Result<Appended, Refusal>>;
 /// Carries out a batch, or leaves no trace.
 ///
 /// It takes no lock until it writes. Whatever changes a channel, its members included, takes a number of its log, so when
-/// the log still ends where it ended at loading, what was loaded is still true. Where another process writes to the same
-/// channels, it may have been faster: then, and for some batches to come, channels are locked first.
+/// the log still ends where it ended at reading, what was read is still true, however long ago that was. Where another
+/// process writes to the same channels, it may have been faster: then, and for some batches to come, channels are locked
+/// first.
 pub(super) async fn append(lane: &Lane, commands: &[Command]) -> Result<Answers, sqlx::Error> {
     let needs = Needs::of(commands);
     let mut connection = lane.connection().await?;
     if !lane.expects_rivals() {
-        match attempt(connection.get(), &needs, commands).await? {
+        if let Some(answers) = from_memory(lane, connection.get(), &needs, commands).await? {
+            connection.keep();
+            return Ok(answers);
+        }
+        match attempt(lane, connection.get(), &needs, commands).await? {
             Some(answers) => {
                 connection.keep();
                 return Ok(answers);
@@ -32,25 +45,57 @@ pub(super) async fn append(lane: &Lane, commands: &[Command]) -> Result<Answers,
     }
     let mut transaction = connection.get().begin_with(super::BEGIN).await?;
     lock_channels(&mut transaction, &needs).await?;
-    let answers = attempt(&mut transaction, &needs, commands).await?;
+    let answers = attempt(lane, &mut transaction, &needs, commands).await?;
     transaction.commit().await?;
     connection.keep();
     // Nobody is faster than who holds the locks.
     answers.ok_or_else(|| sqlx::Error::Protocol("a locked channel was changed".to_owned()))
 }
 
-/// `None` if a channel has been changed since it was loaded: then nothing was written.
-async fn attempt(
+/// Carries out a batch of sends with what is remembered. `None` if that is not enough: then nothing was written.
+async fn from_memory(
+    lane: &Lane,
     connection: &mut PgConnection,
     needs: &Needs,
     commands: &[Command],
 ) -> Result<Option<Answers>, sqlx::Error> {
-    let ledger = load(connection, needs).await?;
-    let Batch { answers, changes } = Batch::apply(ledger, commands)?;
-    if changes.is_empty() || write(connection, &changes).await? {
-        return Ok(Some(answers));
+    // Others may be fulfilled already, as far as is remembered, and then nothing is written that would tell if it is true.
+    if !commands.iter().all(|command| matches!(command.action, Action::Send(_))) {
+        return Ok(None);
     }
-    Ok(None)
+    let Some(places) = lane.memory().recall(needs) else { return Ok(None) };
+    let senders = places.users.clone();
+    let ledger = ledger(connection, needs, places).await?;
+    let Batch { answers, changes } = Batch::apply(ledger, commands)?;
+    // Nor does a refusal write anything.
+    if answers.iter().any(Result::is_err) {
+        return Ok(None);
+    }
+    if !changes.is_empty() && !write(connection, &changes, &senders).await? {
+        lane.memory().doubt(needs);
+        return Ok(None);
+    }
+    lane.memory().follow(&changes);
+    Ok(Some(answers))
+}
+
+/// `None` if a channel has been changed since it was read: then nothing was written.
+async fn attempt(
+    lane: &Lane,
+    connection: &mut PgConnection,
+    needs: &Needs,
+    commands: &[Command],
+) -> Result<Option<Answers>, sqlx::Error> {
+    let places = read_places(connection, needs).await?;
+    let ledger = ledger(connection, needs, places.clone()).await?;
+    let Batch { answers, changes } = Batch::apply(ledger, commands)?;
+    if !changes.is_empty() && !write(connection, &changes, &Senders::new()).await? {
+        return Ok(None);
+    }
+    let mut memory = lane.memory();
+    memory.note(places);
+    memory.follow(&changes);
+    Ok(Some(answers))
 }
 
 /// What later statements read includes all that the former holders of the locks have committed.
@@ -61,7 +106,7 @@ async fn lock_channels(connection: &mut PgConnection, needs: &Needs) -> Result<(
     Ok(())
 }
 
-async fn load(connection: &mut PgConnection, needs: &Needs) -> Result<Ledger, sqlx::Error> {
+async fn read_places(connection: &mut PgConnection, needs: &Needs) -> Result<Places, sqlx::Error> {
     const SQL: &str = concat!(
         "SELECT ",
         place_columns!(),
@@ -70,14 +115,18 @@ async fn load(connection: &mut PgConnection, needs: &Needs) -> Result<Ledger, sq
     );
     let (channels, users): (Vec<_>, Vec<_>) =
         needs.members.iter().map(|(channel, user)| (channel.as_uuid(), user.as_uuid())).unzip();
-    let rows = sqlx::query(SQL).bind(channels).bind(users).fetch_all(&mut *connection).await?;
-    let Places { channels, members, users } = Places::read(&rows)?;
-    let sent = load_sent(connection, needs).await?;
-    let reply_targets = load_reply_targets(connection, needs).await?;
+    Places::read(&sqlx::query(SQL).bind(channels).bind(users).fetch_all(connection).await?)
+}
+
+/// These places, with what else the batch needs.
+async fn ledger(connection: &mut PgConnection, needs: &Needs, places: Places) -> Result<Ledger, sqlx::Error> {
+    let Places { channels, members, users } = places;
+    let sent = read_sent(connection, needs).await?;
+    let reply_targets = read_reply_targets(connection, needs).await?;
     Ok(Ledger::new(channels.into_values(), members, users, sent, reply_targets))
 }
 
-async fn load_sent(connection: &mut PgConnection, needs: &Needs) -> Result<Vec<Message>, sqlx::Error> {
+async fn read_sent(connection: &mut PgConnection, needs: &Needs) -> Result<Vec<Message>, sqlx::Error> {
     const SQL: &str = concat!(
         "SELECT ",
         message_columns!(),
@@ -92,7 +141,7 @@ async fn load_sent(connection: &mut PgConnection, needs: &Needs) -> Result<Vec<M
     read_all(sqlx::query_as(SQL).bind(senders).bind(ids).fetch_all(connection).await?, MessageRow::read)
 }
 
-async fn load_reply_targets(
+async fn read_reply_targets(
     connection: &mut PgConnection,
     needs: &Needs,
 ) -> Result<Vec<(MessageId, ChannelId)>, sqlx::Error> {

@@ -5,9 +5,11 @@ use std::{
     time::Duration,
 };
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use sqlx::{PgConnection, PgPool, Postgres, pool::PoolConnection};
 use tokio::time::Instant;
+
+use super::memory::Memory;
 
 /// How long a connection is kept out of the pool, which asks the server for a sign of life before and after each use: two
 /// more round trips for every batch.
@@ -16,11 +18,13 @@ const KEPT: Duration = Duration::from_secs(1);
 /// After a batch that lost against another process, so many lock their channels first.
 const WARY_BATCHES: u32 = 64;
 
-/// Gives connections to batches, and remembers whether others write to the same channels.
+/// Gives connections to batches, and remembers for the next one what it may have to know, and whether others write to the
+/// same channels.
 #[derive(Debug)]
 pub(super) struct Lane {
     pool: PgPool,
     state: Mutex<State>,
+    memory: Mutex<Memory>,
     /// Batches that are still to lock first.
     wary: AtomicU32,
 }
@@ -41,7 +45,7 @@ struct Kept {
 
 impl Lane {
     pub(super) fn new(pool: PgPool) -> Self {
-        Self { pool, state: Mutex::default(), wary: AtomicU32::new(0) }
+        Self { pool, state: Mutex::default(), memory: Mutex::default(), wary: AtomicU32::new(0) }
     }
 
     /// A connection that was alive a moment ago. Batches at the same time each get their own.
@@ -57,6 +61,11 @@ impl Lane {
         let connection = self.pool.acquire().await?;
         drop(waiting);
         Ok(LaneConnection { lane: self, kept: Kept { connection, taken: Instant::now() } })
+    }
+
+    /// What batches remember. Not to be held while anything is waited for.
+    pub(super) fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock()
     }
 
     /// Is another process likely to write to the same channels now?

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use chat_domain::{ChannelId, Member};
+use chat_domain::{ChannelId, Member, UserId, UserStatus};
 use sqlx::{PgConnection, Postgres, Row, postgres::PgArguments, query::Query};
 use uuid::Uuid;
 
@@ -13,13 +13,24 @@ use crate::{
 
 pub(super) type Statement<'q> = Query<'q, Postgres, PgArguments>;
 
+/// Users that were not asked for just now, with what they are believed to be.
+pub(super) type Senders = HashMap<UserId, UserStatus>;
+
 /// Writes each table, and commits unless a transaction is open: all in one statement, which changes nothing and answers
-/// `false` if the log of a channel does not end where the batch begins.
-pub(super) async fn write(connection: &mut PgConnection, changes: &Changes) -> Result<bool, sqlx::Error> {
+/// `false` if the log of a channel does not end where the batch begins, or a sender is not what it is believed to be.
+pub(super) async fn write(
+    connection: &mut PgConnection,
+    changes: &Changes,
+    senders: &Senders,
+) -> Result<bool, sqlx::Error> {
     const SQL: &str = "WITH \
-         head AS MATERIALIZED (SELECT id, last_seq FROM channels WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE), \
-         gate AS MATERIALIZED (SELECT count(*) = cardinality($1::uuid[]) AS open \
-             FROM head JOIN UNNEST($1::uuid[], $2::bigint[]) AS loaded (id, last_seq) USING (id, last_seq)), \
+         head AS MATERIALIZED ( \
+             SELECT id, last_seq, epoch FROM channels WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE), \
+         gate AS MATERIALIZED (SELECT count(*) = cardinality($1::uuid[]) AND ( \
+             SELECT count(*) FROM users JOIN UNNEST($35::uuid[], $36::text[]) AS believed (id, status) USING (id, status) \
+             ) = cardinality($35::uuid[]) AS open \
+             FROM head JOIN UNNEST($1::uuid[], $2::bigint[], $34::uuid[]) AS read (id, last_seq, epoch) \
+             USING (id, last_seq, epoch)), \
          channel AS (UPDATE channels c SET name = n.name, description = n.description, active = n.active, \
              last_seq = n.last_seq, message_count = n.message_count, updated_at = n.updated_at \
              FROM UNNEST($1::uuid[], $3::text[], $4::text[], $5::boolean[], $6::bigint[], $7::bigint[], $8::bigint[]) \
@@ -43,7 +54,10 @@ pub(super) async fn write(connection: &mut PgConnection, changes: &Changes) -> R
              last_read_count = GREATEST(m.last_read_count, excluded.last_read_count)) \
          SELECT open FROM gate";
     let statement = bind_messages(bind_channels(sqlx::query(SQL), changes), changes);
-    let statement = bind_members(bind_events(statement, changes), changes);
+    let statement = bind_members(bind_events(statement, changes), changes)
+        .bind(changes.channels.iter().map(|row| row.epoch.as_uuid()).collect::<Vec<_>>())
+        .bind(senders.keys().map(|id| id.as_uuid()).collect::<Vec<_>>())
+        .bind(senders.values().map(|status| status.as_str()).collect::<Vec<_>>());
     // To its end: only then has it been committed.
     let rows = statement.fetch_all(connection).await?;
     rows.first().map_or(Ok(false), |row| row.try_get(0))
@@ -53,10 +67,10 @@ fn bind_channels<'q>(statement: Statement<'q>, changes: &'q Changes) -> Statemen
     let rows = &changes.channels;
     // Of a channel's events the first comes last here, and stays.
     let began: HashMap<Uuid, u64> = changes.events.iter().rev().map(|event| (event.channel_id, event.seq)).collect();
-    let loaded = |id: ChannelId| began.get(&id.as_uuid()).map_or(0, |seq| seq.saturating_sub(1));
+    let read = |id: ChannelId| began.get(&id.as_uuid()).map_or(0, |seq| seq.saturating_sub(1));
     statement
         .bind(rows.iter().map(|row| row.id.as_uuid()).collect::<Vec<_>>())
-        .bind(rows.iter().map(|row| column(loaded(row.id))).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| column(read(row.id))).collect::<Vec<_>>())
         .bind(rows.iter().map(|row| row.details.name.as_deref().map(storable)).collect::<Vec<_>>())
         .bind(rows.iter().map(|row| row.details.description.as_deref().map(storable)).collect::<Vec<_>>())
         .bind(rows.iter().map(|row| row.active).collect::<Vec<_>>())

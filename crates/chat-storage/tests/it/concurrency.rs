@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chat_domain::ports::LoggedEvent;
+use chat_domain::{Refusal, UserStatus, ports::LoggedEvent};
 use rstest::rstest;
 
 use crate::world::{Kind, World, event};
@@ -84,4 +84,59 @@ async fn a_reader_never_sees_a_hole(#[values(Kind::Sqlite, Kind::Postgres)] kind
         }
     };
     tokio::join!(write(world.store.clone()), write(other_process), read);
+}
+
+/// Whatever a process remembers of earlier batches, it does not miss what another one has changed since.
+#[rstest]
+#[tokio::test]
+async fn what_another_process_has_changed_counts(#[values(Kind::Sqlite, Kind::Postgres)] kind: Kind) {
+    let world = World::new(kind).await;
+    let [alice, bob] = world.users(["alice", "bob"]).await;
+    let channel = world.group(alice, &[bob]).await;
+    let bans = async |status| {
+        world.store.change_status(bob, status, world.now()).await.unwrap();
+    };
+    let mut expected = world.assert_no_holes(channel).await;
+    for step in 0..6 {
+        // One that remembers nothing yet, and then bob and the channel.
+        let process = world.open_another().await;
+        let send = async || process.append(vec![world.send(channel, bob, "from bob")]).await.unwrap().remove(0);
+        for _ in 0..3 {
+            expected += 1;
+            assert_eq!(event(&send().await).seq, expected);
+        }
+        let (refused, logged) = match step {
+            0 => (None, world.accept(world.send(channel, alice, "from alice")).await.event),
+            1 => (Some(Refusal::ChannelNotFound), world.accept(world.remove(channel, alice, bob)).await.event),
+            2 => (None, world.accept(world.rename(channel, alice, "another name")).await.event),
+            3 => {
+                bans(UserStatus::Suspended).await;
+                (Some(Refusal::UserNotActive(UserStatus::Suspended)), None)
+            }
+            4 => {
+                world.store.renew_epochs().await.unwrap();
+                (None, None)
+            }
+            _ => (Some(Refusal::ChannelInactive), world.accept(world.deactivate(channel, alice)).await.event),
+        };
+        expected += u64::from(logged.is_some());
+        match refused {
+            Some(refusal) => assert_eq!(send().await.unwrap_err(), refusal, "step {step}"),
+            None => {
+                expected += 1;
+                assert_eq!(event(&send().await).seq, expected, "step {step}");
+            }
+        }
+        match step {
+            1 => expected = event(&Ok(world.accept(world.add(channel, alice, bob)).await)).seq,
+            3 => bans(UserStatus::Active).await,
+            _ => {}
+        }
+        if step < 5 {
+            expected += 1;
+            assert_eq!(event(&send().await).seq, expected, "step {step}");
+        }
+        process.close().await;
+    }
+    assert_eq!(world.assert_no_holes(channel).await, expected);
 }
