@@ -3,12 +3,13 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
-use tokio::time::sleep_until;
+use hdrhistogram::Histogram;
 
-use crate::failure::Failure;
-use crate::fleet::tally::{Tally, marked_text};
+use crate::failure::{Failure, While};
+use crate::fleet::tally::{Tally, marked_text, microseconds};
 use crate::fleet::{Fleet, Seat};
 use crate::http::{Sender, Target};
+use crate::timetable::Timetable;
 use crate::world::{TEXT_BYTES, World};
 
 /// Who sends and who receives.
@@ -59,42 +60,34 @@ impl Load {
         })
     }
 
-    /// Sends at this rate for so long and waits until everybody has everything. Returns how many messages it were.
-    pub(crate) async fn steady(&mut self, per_second: f64, duration: Duration) -> Result<usize, Failure> {
-        let messages = messages(per_second, duration);
-        let goal = self.fleet.tally.delivered() + (messages * self.readers) as u64;
-        let Self { senders, targets, origin, text, .. } = self;
-        let (first, count) = (origin.elapsed(), senders.len());
-        let sending = senders.iter_mut().enumerate().map(async |(number, sender)| {
-            for message in (number..messages).step_by(count) {
+    /// Sends at this rate for so long and waits until everybody has everything.
+    pub(crate) async fn steady(&mut self, per_second: f64, duration: Duration) -> Result<Sent, Failure> {
+        let timetable = Timetable::new(self.origin, per_second, duration);
+        let goal = self.fleet.tally.delivered() + (timetable.count * self.readers) as u64;
+        let Self { senders, targets, text, .. } = self;
+        let turns = timetable.announce(senders.len());
+        let sending = senders.iter_mut().zip(turns).map(async |(sender, mut turns)| {
+            let mut late = microseconds()?;
+            while let Some(number) = turns.recv().await {
+                late.saturating_record(u64::try_from(timetable.late(number).as_micros()).unwrap_or(u64::MAX));
                 // Whoever is late, counts from the timetable: the wait for a slow answer is part of the delay.
-                let meant_at = first + Duration::from_secs_f64(message as f64 / per_second);
-                sleep_until((*origin + meant_at).into()).await;
-                sender.send(&targets[message % targets.len()], &marked_text(meant_at, *text)).await?;
+                let text = marked_text(timetable.moment(number), *text);
+                sender.send(&targets[number % targets.len()], &text).await?;
             }
-            Ok::<_, Failure>(())
+            Ok::<_, Failure>(late)
         });
-        try_join_all(sending).await?;
+        let mut late = microseconds()?;
+        for of_sender in try_join_all(sending).await? {
+            late.add(of_sender).while_doing("the delays of a sender")?;
+        }
         self.fleet.tally.reach(goal).await?;
-        Ok(messages)
+        Ok(Sent { messages: timetable.count, late })
     }
 }
 
-/// At least one.
-fn messages(per_second: f64, duration: Duration) -> usize {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small number that is not negative")]
-    let messages = (per_second * duration.as_secs_f64()).round() as usize;
-    messages.max(1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn there_are_as_many_messages_as_fit_into_the_time() {
-        assert_eq!(messages(200.0, Duration::from_millis(1_500)), 300);
-        assert_eq!(messages(0.4, Duration::from_secs(10)), 4);
-        assert_eq!(messages(0.4, Duration::from_secs(1)), 1);
-    }
+/// What was sent.
+pub(crate) struct Sent {
+    pub(crate) messages: usize,
+    /// How long after its moment each request began, in microseconds: what the load itself adds to a delay.
+    pub(crate) late: Histogram<u64>,
 }

@@ -22,6 +22,7 @@ mod raw;
 mod report;
 mod scale;
 mod scenario;
+mod timetable;
 mod usage;
 mod world;
 

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::ops::Range;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -41,9 +42,12 @@ impl RawServer {
         self.child.id()
     }
 
-    /// Has so many frames written to each of the connections, in one write each.
-    pub(crate) fn burst(&mut self, frames: usize, connections: usize) -> Result<(), Failure> {
-        writeln!(self.commands, "{frames} {connections}").while_doing("the raw server")
+    /// Has so many frames written to each of these connections, counted as they came, in one write each.
+    pub(crate) fn burst(&mut self, frames: usize, connections: Range<usize>) -> Result<(), Failure> {
+        let Range { start, end } = connections;
+        // In one write, which wakes the server once.
+        let command = format!("{frames} {start} {end}\n");
+        self.commands.write_all(command.as_bytes()).while_doing("the raw server")
     }
 }
 
@@ -67,8 +71,8 @@ pub(crate) fn serve(payload: usize) -> Result<(), Failure> {
     for line in std::io::stdin().lock().lines() {
         let line = line?;
         let (frames, connections) = parse(&line).ok_or_else(|| Failure(format!("{line:?} is no command")))?;
-        until_accepted(&accepted, connections)?;
-        write_to_all(&mut accepted.lock(), &frame.repeat(frames))?;
+        until_accepted(&accepted, connections.end)?;
+        write_to_all(&mut accepted.lock()[connections], &frame.repeat(frames))?;
     }
     Ok(())
 }
@@ -104,9 +108,11 @@ fn frame(payload: usize) -> Vec<u8> {
     frames::text(&bytes)
 }
 
-fn parse(line: &str) -> Option<(usize, usize)> {
+fn parse(line: &str) -> Option<(usize, Range<usize>)> {
     let (frames, connections) = line.split_once(' ')?;
-    Some((frames.parse().ok()?, connections.parse().ok()?))
+    let (start, end) = connections.split_once(' ')?;
+    let (start, end) = (start.parse().ok()?, end.parse().ok()?);
+    (start <= end).then_some((frames.parse().ok()?, start..end))
 }
 
 #[cfg(test)]
@@ -130,8 +136,8 @@ mod tests {
     }
 
     #[test]
-    fn commands_are_two_numbers() {
-        assert_eq!(parse("16 1000"), Some((16, 1_000)));
-        assert_eq!((parse("16"), parse("a b")), (None, None));
+    fn commands_are_three_numbers() {
+        assert_eq!(parse("16 20 1000"), Some((16, 20..1_000)));
+        assert_eq!((parse("16"), parse("16 2"), parse("a b c"), parse("16 2 1")), (None, None, None, None));
     }
 }

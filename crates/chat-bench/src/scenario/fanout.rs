@@ -158,7 +158,7 @@ impl Subject {
     async fn round(&mut self, burst: usize) -> Result<(), Failure> {
         let goal = self.fleet.goal(burst);
         match &mut self.source {
-            Source::Raw(server) => server.burst(burst, self.fleet.size())?,
+            Source::Raw(server) => server.burst(burst, 0..self.fleet.size())?,
             Source::Http { senders, target, text } => {
                 try_join_all(senders.iter_mut().take(burst).map(|sender| sender.send(target, text))).await?;
             }

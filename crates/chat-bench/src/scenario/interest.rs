@@ -40,6 +40,7 @@ async fn heard(bench: &mut Bench) -> Result<Vec<Figure>, Failure> {
         let before = messages(&world)?;
         let (of_own, of_foreign) =
             futures_util::try_join!(own.steady(PER_SECOND, duration), foreign.steady(foreign_rate, duration))?;
+        let (of_own, of_foreign) = (of_own.messages, of_foreign.messages);
         heard[phase] = messages(&world)? - before;
         sent[phase] = of_foreign;
         if heard[phase] < of_own as u64 {

@@ -117,7 +117,7 @@ fn readers(bench: &Bench) -> usize {
 /// What came of a load at the rate of the target.
 struct Measured {
     delays: Histogram<u64>,
-    notes: [String; 2],
+    notes: [String; 3],
 }
 
 impl Measured {
@@ -130,19 +130,22 @@ impl Measured {
         let usage = meter.end()?;
         let delays = taken(load)?;
         let what = format!(
-            "{sent} messages at {PER_SECOND}/s on a fixed timetable, {ROOMS} rooms, {} sessions, {} deliveries",
+            "{} messages at {PER_SECOND}/s on a fixed timetable, {ROOMS} rooms, {} sessions, {} deliveries",
+            sent.messages,
             load.fleet.size(),
             delays.len()
         );
-        Ok(Self { notes: [what, usage.shares("what delivers")], delays })
+        let [p50, p99] = [0.5, 0.99].map(|quantile| milliseconds(&sent.late, quantile));
+        let late = format!("of this the load itself: requests began {p50} after their time, p99 {p99}");
+        Ok(Self { notes: [what, late, usage.shares("what delivers")], delays })
     }
 
     fn figures(self, of: &str) -> [Figure; 3] {
         let figure = |part: &str, quantile| {
             Figure::new(format!("HTTP send to WebSocket receive, {of}, {part}"), milliseconds(&self.delays, quantile))
         };
-        let [what, shares] = self.notes;
-        [figure("p50", 0.5).note(what), figure("p99", 0.99).note(shares), figure("longest", 1.0)]
+        let [what, late, shares] = self.notes;
+        [figure("p50", 0.5).note(what).note(late), figure("p99", 0.99).note(shares), figure("longest", 1.0)]
     }
 }
 
