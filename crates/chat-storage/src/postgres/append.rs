@@ -31,25 +31,39 @@ pub(super) async fn append(lane: &Lane, commands: &[Command]) -> Result<Answers,
     let needs = Needs::of(commands);
     let mut connection = lane.connection().await?;
     if !lane.expects_rivals() {
-        if let Some(answers) = from_memory(lane, connection.get(), &needs, commands).await? {
+        let mut done = from_memory(lane, connection.get(), &needs, commands).await?;
+        if done.is_none() {
+            done = from_storage(connection.get(), &needs, commands).await?;
+        }
+        if let Some(done) = done {
             connection.keep();
-            return Ok(answers);
+            return Ok(done.noted(lane));
         }
-        match attempt(lane, connection.get(), &needs, commands).await? {
-            Some(answers) => {
-                connection.keep();
-                return Ok(answers);
-            }
-            None => lane.met_a_rival(),
-        }
+        lane.met_a_rival();
     }
     let mut transaction = connection.get().begin_with(super::BEGIN).await?;
     lock_channels(&mut transaction, &needs).await?;
-    let answers = attempt(lane, &mut transaction, &needs, commands).await?;
+    let done = from_storage(&mut transaction, &needs, commands).await?;
     transaction.commit().await?;
     connection.keep();
     // Nobody is faster than who holds the locks.
-    answers.ok_or_else(|| sqlx::Error::Protocol("a locked channel was changed".to_owned()))
+    let done = done.ok_or_else(|| sqlx::Error::Protocol("a locked channel was changed".to_owned()))?;
+    Ok(done.noted(lane))
+}
+
+/// A batch that was carried out.
+struct Done {
+    batch: Batch,
+    /// What it began with.
+    read: Places,
+}
+
+impl Done {
+    /// Remembers what it leaves behind, which must have been committed.
+    fn noted(self, lane: &Lane) -> Answers {
+        lane.memory().note(self.read, &self.batch.changes);
+        self.batch.answers
+    }
 }
 
 /// Carries out a batch of sends with what is remembered. `None` if that is not enough: then nothing was written.
@@ -58,44 +72,36 @@ async fn from_memory(
     connection: &mut PgConnection,
     needs: &Needs,
     commands: &[Command],
-) -> Result<Option<Answers>, sqlx::Error> {
+) -> Result<Option<Done>, sqlx::Error> {
     // Others may be fulfilled already, as far as is remembered, and then nothing is written that would tell if it is true.
     if !commands.iter().all(|command| matches!(command.action, Action::Send(_))) {
         return Ok(None);
     }
-    let Some(places) = lane.memory().recall(needs) else { return Ok(None) };
-    let senders = places.users.clone();
-    let ledger = ledger(connection, needs, places).await?;
-    let Batch { answers, changes } = Batch::apply(ledger, commands)?;
+    let Some(read) = lane.memory().recall(needs) else { return Ok(None) };
+    let batch = Batch::apply(ledger(connection, needs, read.clone()).await?, commands)?;
     // Nor does a refusal write anything.
-    if answers.iter().any(Result::is_err) {
+    if batch.answers.iter().any(Result::is_err) {
         return Ok(None);
     }
-    if !changes.is_empty() && !write(connection, &changes, &senders).await? {
+    if !batch.changes.is_empty() && !write(connection, &batch.changes, &read, &read.users).await? {
         lane.memory().doubt(needs);
         return Ok(None);
     }
-    lane.memory().follow(&changes);
-    Ok(Some(answers))
+    Ok(Some(Done { batch, read }))
 }
 
-/// `None` if a channel has been changed since it was read: then nothing was written.
-async fn attempt(
-    lane: &Lane,
+/// Carries out a batch with what is read for it. `None` if a channel has been changed since: then nothing was written.
+async fn from_storage(
     connection: &mut PgConnection,
     needs: &Needs,
     commands: &[Command],
-) -> Result<Option<Answers>, sqlx::Error> {
-    let places = read_places(connection, needs).await?;
-    let ledger = ledger(connection, needs, places.clone()).await?;
-    let Batch { answers, changes } = Batch::apply(ledger, commands)?;
-    if !changes.is_empty() && !write(connection, &changes, &Senders::new()).await? {
+) -> Result<Option<Done>, sqlx::Error> {
+    let read = read_places(connection, needs).await?;
+    let batch = Batch::apply(ledger(connection, needs, read.clone()).await?, commands)?;
+    if !batch.changes.is_empty() && !write(connection, &batch.changes, &read, &Senders::new()).await? {
         return Ok(None);
     }
-    let mut memory = lane.memory();
-    memory.note(places);
-    memory.follow(&changes);
-    Ok(Some(answers))
+    Ok(Some(Done { batch, read }))
 }
 
 /// What later statements read includes all that the former holders of the locks have committed.
@@ -152,4 +158,56 @@ async fn read_reply_targets(
     let ids: Vec<Uuid> = needs.reply_targets.iter().map(|id| id.as_uuid()).collect();
     let rows: Vec<(Uuid, Uuid)> = sqlx::query_as(SQL).bind(ids).fetch_all(connection).await?;
     Ok(rows.into_iter().map(|(id, channel)| (id.into(), channel.into())).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use chat_domain::{
+        Channel, ChannelDetails, ChannelType, EventId, MessageContent, Timestamp, UserId,
+        ledger::NewMessage,
+        message::Text,
+        ports::{ChannelLog, ChannelRepository, NewChannel, UserRepository},
+    };
+    use chat_test_support::postgres::Database;
+    use prometheus_client::registry::Registry;
+
+    use super::{super::PostgresStorage, *};
+    use crate::DatabaseConfig;
+
+    #[tokio::test]
+    async fn a_send_needs_what_the_last_one_left_behind_and_it_must_be_true() {
+        let database = Database::create().await;
+        let config = DatabaseConfig { url: database.url().into(), ..DatabaseConfig::default() };
+        let storage = PostgresStorage::open(&config, &mut Registry::default()).await.unwrap();
+        let at = Timestamp::from_millis(1_800_000_000_000);
+        let (sender_id, channel_id) = (UserId::new(at), ChannelId::new(at));
+        storage.ensure_user(sender_id, "alice", at).await.unwrap();
+        let details = ChannelDetails { name: Some("room".into()), description: None };
+        let channel = Channel::new(channel_id, ChannelType::Group, details, sender_id, at);
+        storage.create(NewChannel { channel, creator: sender_id, others: Vec::new() }).await.unwrap();
+        let send = || {
+            let message = NewMessage {
+                id: MessageId::new(at),
+                channel_id,
+                sender_id,
+                content: MessageContent::Text(Text { text: "hello".into() }),
+                client_message_id: None,
+                reply_to: None,
+            };
+            let (event_id, action) = (EventId::new(at), Action::Send(message));
+            vec![Command { event_id, at, trace_id: None, traceparent: None, action }]
+        };
+        let (needs, lane) = (Needs::of(&send()), &storage.appends);
+        let mut connection = lane.connection().await.unwrap();
+        let mut remembered = async || from_memory(lane, connection.get(), &needs, &send()).await.unwrap();
+
+        assert!(remembered().await.is_none(), "nothing is known yet");
+        for _ in 0..2 {
+            storage.append(send()).await.unwrap().remove(0).unwrap();
+        }
+        // What it leaves behind is not noted here, so it is as if another process had written.
+        assert!(remembered().await.is_some());
+        assert!(remembered().await.is_none());
+        assert_eq!(storage.heads(&[channel_id]).await.unwrap()[0].head_seq, 3);
+    }
 }

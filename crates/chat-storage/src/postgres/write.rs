@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use chat_domain::{ChannelId, Member, UserId, UserStatus};
+use chat_domain::{Channel, Member, UserId, UserStatus};
 use sqlx::{PgConnection, Postgres, Row, postgres::PgArguments, query::Query};
 use uuid::Uuid;
 
 use crate::{
     batch::{Changes, storable},
-    rows::column,
+    rows::{Places, column},
 };
 
 pub(super) type Statement<'q> = Query<'q, Postgres, PgArguments>;
@@ -17,20 +17,23 @@ pub(super) type Statement<'q> = Query<'q, Postgres, PgArguments>;
 pub(super) type Senders = HashMap<UserId, UserStatus>;
 
 /// Writes each table, and commits unless a transaction is open: all in one statement, which changes nothing and answers
-/// `false` if the log of a channel does not end where the batch begins, or a sender is not what it is believed to be.
+/// `false` if a channel is not as it was read, or a sender is not what it is believed to be.
 pub(super) async fn write(
     connection: &mut PgConnection,
     changes: &Changes,
+    read: &Places,
     senders: &Senders,
 ) -> Result<bool, sqlx::Error> {
     const SQL: &str = "WITH \
          head AS MATERIALIZED ( \
-             SELECT id, last_seq, epoch FROM channels WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE), \
+             SELECT id, epoch, last_seq, message_count, updated_at FROM channels WHERE id = ANY($1::uuid[]) \
+             ORDER BY id FOR UPDATE), \
          gate AS MATERIALIZED (SELECT count(*) = cardinality($1::uuid[]) AND ( \
-             SELECT count(*) FROM users JOIN UNNEST($35::uuid[], $36::text[]) AS believed (id, status) USING (id, status) \
-             ) = cardinality($35::uuid[]) AS open \
-             FROM head JOIN UNNEST($1::uuid[], $2::bigint[], $34::uuid[]) AS read (id, last_seq, epoch) \
-             USING (id, last_seq, epoch)), \
+             SELECT count(*) FROM users JOIN UNNEST($37::uuid[], $38::text[]) AS believed (id, status) USING (id, status) \
+             ) = cardinality($37::uuid[]) AS open \
+             FROM head JOIN UNNEST($1::uuid[], $34::uuid[], $2::bigint[], $35::bigint[], $36::bigint[]) \
+             AS read (id, epoch, last_seq, message_count, updated_at) \
+             USING (id, epoch, last_seq, message_count, updated_at)), \
          channel AS (UPDATE channels c SET name = n.name, description = n.description, active = n.active, \
              last_seq = n.last_seq, message_count = n.message_count, updated_at = n.updated_at \
              FROM UNNEST($1::uuid[], $3::text[], $4::text[], $5::boolean[], $6::bigint[], $7::bigint[], $8::bigint[]) \
@@ -53,9 +56,12 @@ pub(super) async fn write(
              last_read_seq = GREATEST(m.last_read_seq, excluded.last_read_seq), \
              last_read_count = GREATEST(m.last_read_count, excluded.last_read_count)) \
          SELECT open FROM gate";
-    let statement = bind_messages(bind_channels(sqlx::query(SQL), changes), changes);
+    let before: Vec<_> = changes.channels.iter().filter_map(|channel| read.channels.get(&channel.id)).collect();
+    let statement = bind_messages(bind_channels(sqlx::query(SQL), changes, &before), changes);
     let statement = bind_members(bind_events(statement, changes), changes)
-        .bind(changes.channels.iter().map(|row| row.epoch.as_uuid()).collect::<Vec<_>>())
+        .bind(before.iter().map(|row| row.epoch.as_uuid()).collect::<Vec<_>>())
+        .bind(before.iter().map(|row| column(row.message_count)).collect::<Vec<_>>())
+        .bind(before.iter().map(|row| row.updated_at.as_millis()).collect::<Vec<_>>())
         .bind(senders.keys().map(|id| id.as_uuid()).collect::<Vec<_>>())
         .bind(senders.values().map(|status| status.as_str()).collect::<Vec<_>>());
     // To its end: only then has it been committed.
@@ -63,14 +69,11 @@ pub(super) async fn write(
     rows.first().map_or(Ok(false), |row| row.try_get(0))
 }
 
-fn bind_channels<'q>(statement: Statement<'q>, changes: &'q Changes) -> Statement<'q> {
+fn bind_channels<'q>(statement: Statement<'q>, changes: &'q Changes, before: &[&Channel]) -> Statement<'q> {
     let rows = &changes.channels;
-    // Of a channel's events the first comes last here, and stays.
-    let began: HashMap<Uuid, u64> = changes.events.iter().rev().map(|event| (event.channel_id, event.seq)).collect();
-    let read = |id: ChannelId| began.get(&id.as_uuid()).map_or(0, |seq| seq.saturating_sub(1));
     statement
         .bind(rows.iter().map(|row| row.id.as_uuid()).collect::<Vec<_>>())
-        .bind(rows.iter().map(|row| column(read(row.id))).collect::<Vec<_>>())
+        .bind(before.iter().map(|row| column(row.last_seq)).collect::<Vec<_>>())
         .bind(rows.iter().map(|row| row.details.name.as_deref().map(storable)).collect::<Vec<_>>())
         .bind(rows.iter().map(|row| row.details.description.as_deref().map(storable)).collect::<Vec<_>>())
         .bind(rows.iter().map(|row| row.active).collect::<Vec<_>>())

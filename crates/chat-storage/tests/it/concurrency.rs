@@ -1,8 +1,11 @@
 //! Many writers at once: no hole, no repeat, no deadlock.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use chat_domain::{Refusal, UserStatus, ports::LoggedEvent};
+use chat_domain::{
+    ChannelId, Refusal, UserId, UserStatus,
+    ports::{Appended, LoggedEvent, Storage},
+};
 use rstest::rstest;
 
 use crate::world::{Kind, World, event};
@@ -93,50 +96,96 @@ async fn what_another_process_has_changed_counts(#[values(Kind::Sqlite, Kind::Po
     let world = World::new(kind).await;
     let [alice, bob] = world.users(["alice", "bob"]).await;
     let channel = world.group(alice, &[bob]).await;
-    let bans = async |status| {
+    let set_status = async |status| {
         world.store.change_status(bob, status, world.now()).await.unwrap();
     };
-    let mut expected = world.assert_no_holes(channel).await;
-    for step in 0..6 {
-        // One that remembers nothing yet, and then bob and the channel.
-        let process = world.open_another().await;
-        let send = async || process.append(vec![world.send(channel, bob, "from bob")]).await.unwrap().remove(0);
-        for _ in 0..3 {
-            expected += 1;
-            assert_eq!(event(&send().await).seq, expected);
+    let name = async || world.store.channel(channel, bob).await.unwrap().unwrap().channel.details.name.unwrap();
+
+    let process = Process::that_knows(&world, channel, bob).await;
+    world.accept(world.send(channel, alice, "from alice")).await;
+    process.send(bob).await.unwrap();
+
+    let process = Process::that_knows(&world, channel, bob).await;
+    world.accept(world.rename(channel, alice, "another name")).await;
+    process.send(bob).await.unwrap();
+    assert_eq!(name().await, "another name");
+
+    let process = Process::that_knows(&world, channel, bob).await;
+    set_status(UserStatus::Suspended).await;
+    assert_eq!(process.send(bob).await.unwrap_err(), Refusal::UserNotActive(UserStatus::Suspended));
+    set_status(UserStatus::Active).await;
+    process.send(bob).await.unwrap();
+
+    // As after a restore from a backup, whose log is as long.
+    let process = Process::that_knows(&world, channel, bob).await;
+    world.execute("UPDATE channels SET name = 'restored'").await;
+    world.store.renew_epochs().await.unwrap();
+    process.send(bob).await.unwrap();
+    assert_eq!(name().await, "restored");
+
+    let process = Process::that_knows(&world, channel, bob).await;
+    world.accept(world.deactivate(channel, alice)).await;
+    assert_eq!(process.send(bob).await.unwrap_err(), Refusal::ChannelInactive);
+    world.assert_no_holes(channel).await;
+}
+
+/// Also when others have used the channel in the same process before the member that was removed comes back to it.
+#[rstest]
+#[tokio::test]
+async fn who_was_removed_by_another_process_stays_out(#[values(Kind::Sqlite, Kind::Postgres)] kind: Kind) {
+    let world = World::new(kind).await;
+    let [alice, bob] = world.users(["alice", "bob"]).await;
+    let channel = world.group(alice, &[bob]).await;
+    let members = async || world.store.members(channel, None, 10).await.unwrap();
+    // More than a process does without its memory after that was wrong.
+    const MANY: usize = 100;
+    for others_before in [0, 1] {
+        let process = Process::that_knows(&world, channel, bob).await;
+        for _ in 0..others_before {
+            process.send(alice).await.unwrap();
         }
-        let (refused, logged) = match step {
-            0 => (None, world.accept(world.send(channel, alice, "from alice")).await.event),
-            1 => (Some(Refusal::ChannelNotFound), world.accept(world.remove(channel, alice, bob)).await.event),
-            2 => (None, world.accept(world.rename(channel, alice, "another name")).await.event),
-            3 => {
-                bans(UserStatus::Suspended).await;
-                (Some(Refusal::UserNotActive(UserStatus::Suspended)), None)
-            }
-            4 => {
-                world.store.renew_epochs().await.unwrap();
-                (None, None)
-            }
-            _ => (Some(Refusal::ChannelInactive), world.accept(world.deactivate(channel, alice)).await.event),
-        };
-        expected += u64::from(logged.is_some());
-        match refused {
-            Some(refusal) => assert_eq!(send().await.unwrap_err(), refusal, "step {step}"),
-            None => {
-                expected += 1;
-                assert_eq!(event(&send().await).seq, expected, "step {step}");
-            }
+        world.accept(world.remove(channel, alice, bob)).await;
+        process.send(alice).await.unwrap();
+        assert_eq!(process.send(bob).await.unwrap_err(), Refusal::ChannelNotFound);
+        for _ in 0..MANY {
+            process.send(alice).await.unwrap();
         }
-        match step {
-            1 => expected = event(&Ok(world.accept(world.add(channel, alice, bob)).await)).seq,
-            3 => bans(UserStatus::Active).await,
-            _ => {}
-        }
-        if step < 5 {
-            expected += 1;
-            assert_eq!(event(&send().await).seq, expected, "step {step}");
-        }
-        process.close().await;
+        assert_eq!(process.send(bob).await.unwrap_err(), Refusal::ChannelNotFound);
+        assert_eq!(members().await.len(), 1);
+        world.accept(world.add(channel, alice, bob)).await;
+
+        // And who comes back does not find the membership of before.
+        let process = Process::that_knows(&world, channel, bob).await;
+        world.accept(world.remove(channel, alice, bob)).await;
+        world.accept(world.add(channel, alice, bob)).await;
+        let joined = members().await.into_iter().map(|view| view.member.joined_at).collect::<Vec<_>>();
+        process.send(alice).await.unwrap();
+        process.send(bob).await.unwrap();
+        let kept = members().await.into_iter().map(|view| view.member.joined_at).collect::<Vec<_>>();
+        assert_eq!(kept, joined);
     }
-    assert_eq!(world.assert_no_holes(channel).await, expected);
+    world.assert_no_holes(channel).await;
+}
+
+/// Another process on the same store.
+struct Process<'w> {
+    world: &'w World,
+    store: Arc<dyn Storage>,
+    channel: ChannelId,
+}
+
+impl<'w> Process<'w> {
+    /// One in which this user has just sent to the channel, more than once.
+    async fn that_knows(world: &'w World, channel: ChannelId, user: UserId) -> Self {
+        let process = Self { world, store: world.open_another().await, channel };
+        for _ in 0..2 {
+            process.send(user).await.unwrap();
+        }
+        process
+    }
+
+    async fn send(&self, user: UserId) -> Result<Appended, Refusal> {
+        let send = self.world.send(self.channel, user, "hello");
+        self.store.append(vec![send]).await.unwrap().remove(0)
+    }
 }
