@@ -35,7 +35,7 @@ use super::BusError;
 const MIN_TIMEOUT: Duration = Duration::from_millis(100);
 /// The client's own default, which loses payloads in every burst.
 const MIN_BUFFER: usize = 32;
-/// About 700 MB when it is full.
+/// About 700 MB when it is full, for each connection that is subscribed on.
 const MAX_BUFFER: usize = 1_048_576;
 /// One core of Redis cannot keep more of them busy.
 const MAX_SUBSCRIBER_CONNECTIONS: usize = 16;

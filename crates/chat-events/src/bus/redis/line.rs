@@ -3,11 +3,15 @@
 use std::time::Duration;
 
 use fred::{
+    clients::Client,
     error::{Error, ErrorKind},
-    interfaces::{ClientLike, EventInterface, PubsubInterface},
+    interfaces::{ClientLike, EventInterface, HashesInterface, KeysInterface, PubsubInterface, SetsInterface},
     types::{CustomCommand, Value, config::Server},
 };
-use futures_util::{FutureExt, future::BoxFuture};
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, join_all},
+};
 use parking_lot::Mutex;
 use tokio::sync::broadcast::{Receiver, error::TryRecvError};
 
@@ -42,7 +46,7 @@ impl Use {
     }
 }
 
-/// A pipeline under way.
+/// What was sent together, and is under way.
 type Answer<T> = BoxFuture<'static, Result<T, Error>>;
 
 /// The connection to one server. While it owes an answer it takes nothing more, so that no pipelines pile up in it.
@@ -109,44 +113,33 @@ impl Line {
 
     /// Publishes in the given order.
     pub(super) async fn publish(&self, batch: &[Publication]) -> Result<(), BusError> {
-        let published = async {
-            let answer = self.send(batch).await.map_err(|error| unavailable(&error))?;
-            self.answered(answer).await
-        };
-        self.sending.measured(published).await
-    }
-
-    async fn send(&self, batch: &[Publication]) -> Result<Answer<()>, Error> {
-        let pipeline = self.connection.client.pipeline();
-        for Publication { topic, payload } in batch {
-            let (topic, payload) = (topic.to_string(), Value::Bytes(payload.clone()));
-            match self.sharded {
-                true => pipeline.spublish::<(), _, _>(topic, payload).await?,
-                false => pipeline.publish::<(), _, _>(topic, payload).await?,
+        let client = &self.connection.client;
+        let published = join_all(batch.iter().map(|Publication { topic, payload }| {
+            let (client, topic, payload) = (client.clone(), topic.to_string(), Value::Bytes(payload.clone()));
+            let sharded = self.sharded;
+            async move {
+                match sharded {
+                    true => client.spublish::<(), _, _>(topic, payload).await,
+                    false => client.publish::<(), _, _>(topic, payload).await,
+                }
             }
-        }
-        Ok(async move { pipeline.all::<Vec<Value>>().await.map(drop) }.boxed())
+        }));
+        let answer = async move { published.await.into_iter().collect() };
+        self.sending.measured(self.answered(answer.boxed())).await
     }
 
     /// Sends commands in the given order, and returns what each is answered.
     pub(super) async fn execute(&self, commands: Vec<Command>) -> Result<Vec<Result<Reply, BusError>>, BusError> {
-        let count = commands.len();
-        let pipeline = self.connection.client.pipeline();
-        for Command { name, arguments, .. } in commands {
-            let command = CustomCommand::new_static(name, None::<u16>, false);
-            pipeline.custom::<(), _>(command, arguments).await.map_err(|error| unavailable(&error))?;
-        }
+        let client = &self.connection.client;
+        let answers = join_all(commands.into_iter().map(|command| carry_out(client.clone(), command)));
         let answer = async move {
-            let mut answers = pipeline.try_all::<Value>().await;
+            let mut answers = answers.await;
             match answers.iter().position(|answer| answer.as_ref().is_err_and(is_no_reply)) {
                 Some(place) => answers.swap_remove(place).map(|_| Vec::new()),
                 None => Ok(answers),
             }
         };
         let answers = self.sending.measured(self.answered(answer.boxed())).await?;
-        if answers.len() != count {
-            return Err(BusError::Unavailable("some answers are missing".into()));
-        }
         Ok(answers.into_iter().map(|answer| answer.map_err(|error| unavailable(&error))).collect())
     }
 
@@ -170,6 +163,26 @@ impl Line {
 
     pub(super) async fn close(&self) {
         self.connection.close().await;
+    }
+}
+
+/// Sends a command and waits for what it is answered.
+///
+/// The library writes to the socket what nothing is queued behind, so each command of one of its pipelines for itself, and
+/// each that it does not know by name. What there is much of takes the way on which many share a write.
+async fn carry_out(client: Client, Command { name, key, mut arguments }: Command) -> Result<Reply, Error> {
+    match name {
+        "SADD" => client.sadd(key, arguments.split_off(1)).await,
+        "SREM" => client.srem(key, arguments.split_off(1)).await,
+        "HSET" => {
+            let mut fields = arguments.into_iter().skip(1);
+            let field = || Some((fields.next()?.into_string()?, fields.next()?));
+            client.hset(key, std::iter::from_fn(field).collect::<Vec<_>>()).await
+        }
+        "EXPIRE" if let Some(seconds) = arguments.get(1).and_then(Value::as_i64) => {
+            client.expire(key, seconds, None).await
+        }
+        _ => client.custom(CustomCommand::new_static(name, None::<u16>, false), arguments).await,
     }
 }
 
