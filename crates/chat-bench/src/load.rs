@@ -88,6 +88,7 @@ impl Load {
 /// What was sent.
 pub(crate) struct Sent {
     pub(crate) messages: usize,
-    /// How long after its moment each request began, in microseconds: what the load itself adds to a delay.
+    /// How long after its moment each request began, in microseconds. A sender is late too while it still waits for the
+    /// answer to its last request.
     pub(crate) late: Histogram<u64>,
 }

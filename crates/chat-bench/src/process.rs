@@ -15,6 +15,18 @@ pub(crate) fn cpu_time(id: u32) -> Result<Duration, Failure> {
     Ok(Duration::from_millis(ticks * TICK_MS))
 }
 
+/// The same, exact to less than a tick, but without the threads that have ended.
+pub(crate) fn cpu_time_of_threads(id: u32) -> Result<Duration, Failure> {
+    let folder = format!("/proc/{id}/task");
+    let mut nanoseconds = 0;
+    for thread in fs::read_dir(&folder).while_doing(&folder)? {
+        let text = read(&format!("{}/schedstat", thread?.path().display()))?;
+        let first = text.split_ascii_whitespace().next().and_then(|field| field.parse::<u64>().ok());
+        nanoseconds += first.ok_or_else(|| Failure(format!("schedstat of process {id} is not understood")))?;
+    }
+    Ok(Duration::from_nanos(nanoseconds))
+}
+
 /// Memory of a process that is in RAM.
 pub(crate) fn resident_bytes(id: u32) -> Result<u64, Failure> {
     let text = read(&format!("/proc/{id}/status"))?;
@@ -90,6 +102,14 @@ fn ticks_of(stat: &str, cores: &[usize]) -> Option<Ticks> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn threads_use_what_their_process_uses() {
+        let (id, began) = (std::process::id(), std::time::Instant::now());
+        let before = cpu_time_of_threads(id).unwrap();
+        while began.elapsed() < Duration::from_millis(20) {}
+        assert!(cpu_time_of_threads(id).unwrap() > before);
+    }
 
     #[test]
     fn the_name_of_a_process_may_look_like_fields() {

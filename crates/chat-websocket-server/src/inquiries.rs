@@ -108,17 +108,17 @@ pub struct Line<Q, A> {
     pub turns: Arc<Semaphore>,
 }
 
-impl<Q: Send + 'static, A: Send + 'static> Line<Q, A> {
+impl<Q: Clone + Send + 'static, A: Send + 'static> Line<Q, A> {
     /// `ask` answers questions in their order, as many as `weigh` allows.
     fn new(
         what: &'static str,
         lifecycle: &Lifecycle,
         weigh: impl Fn(&Q) -> usize + Send + 'static,
-        ask: impl Fn(Vec<Q>) -> Asking<A> + Send + 'static,
+        ask: impl Fn(Vec<Q>) -> Asking<A> + Send + Sync + 'static,
     ) -> Self {
         let ((questions, waiting), turns) = (mpsc::channel(WAITING), Arc::new(Semaphore::new(TURNS)));
-        let tasks = lifecycle.background().clone();
-        let (stop, serving) = (tasks.stopping().clone(), serve(what, waiting, Arc::clone(&turns), tasks, weigh, ask));
+        let (tasks, store) = (lifecycle.background().clone(), Store { what, ask: Arc::new(ask) });
+        let (stop, serving) = (tasks.stopping().clone(), serve(waiting, Arc::clone(&turns), tasks, weigh, store));
         lifecycle.spawn_essential_background(what, async move {
             stop.run_until_cancelled(serving).await.unwrap_or_default();
         });
@@ -137,13 +137,12 @@ impl<Q: Send + 'static, A: Send + 'static> Line<Q, A> {
 }
 
 /// Lets those who wait ask, as many together as there are, for as long as there may be more.
-async fn serve<Q: Send + 'static, A: Send + 'static>(
-    what: &'static str,
+async fn serve<Q: Clone + Send + 'static, A: Send + 'static>(
     mut waiting: mpsc::Receiver<Question<Q, A>>,
     turns: Arc<Semaphore>,
     tasks: Scope,
     weigh: impl Fn(&Q) -> usize,
-    ask: impl Fn(Vec<Q>) -> Asking<A>,
+    store: Store<Q, A>,
 ) {
     let mut together = Vec::new();
     while let Some(first) = waiting.recv().await {
@@ -161,19 +160,60 @@ async fn serve<Q: Send + 'static, A: Send + 'static>(
         if together.is_empty() {
             continue;
         }
-        let (questions, askers): (_, Vec<_>) = together.drain(..).map(|one| (one.question, one.asker)).unzip();
-        let asking = ask(questions);
-        tasks.spawn(what, async move {
-            let asked_at = Instant::now();
-            match in_time(what, STORAGE_TIMEOUT, asking).await {
-                Ok(answers) => askers.into_iter().zip(answers).for_each(|(asker, answer)| {
-                    // Who has gone does not need it.
-                    let _ = asker.send(Answer { answer, asked_at });
-                }),
-                Err(error) => warn!(storage.read = what, error = %error, "storage cannot answer sessions"),
-            }
+        let (store, together) = (store.clone(), std::mem::take(&mut together));
+        tasks.spawn(store.what, async move {
+            store.answer(together).await;
             drop(turn);
         });
+    }
+}
+
+/// Where questions of one kind are answered.
+struct Store<Q, A> {
+    what: &'static str,
+    ask: Arc<dyn Fn(Vec<Q>) -> Asking<A> + Send + Sync>,
+}
+
+impl<Q, A> Clone for Store<Q, A> {
+    fn clone(&self) -> Self {
+        Self { what: self.what, ask: Arc::clone(&self.ask) }
+    }
+}
+
+impl<Q: Clone, A> Store<Q, A> {
+    /// Asks all together. If storage chokes on that, each alone: what cannot be read keeps nothing from the others.
+    async fn answer(&self, questions: Vec<Question<Q, A>>) {
+        let count = questions.len();
+        let Err((questions, StorageError::Failed { .. })) = self.answer_together(questions).await else { return };
+        if count == 1 {
+            return;
+        }
+        for question in questions {
+            if let Err((_, StorageError::Unavailable { .. })) = self.answer_together(vec![question]).await {
+                // The rest would wait as long, one after the other.
+                return;
+            }
+        }
+    }
+
+    /// Gives the questions back that were not answered.
+    async fn answer_together(&self, questions: Vec<Question<Q, A>>) -> Result<(), (Vec<Question<Q, A>>, StorageError)> {
+        let asked_at = Instant::now();
+        let asking = (self.ask)(questions.iter().map(|one| one.question.clone()).collect());
+        match in_time(self.what, STORAGE_TIMEOUT, asking).await {
+            Ok(answers) => {
+                for (question, answer) in questions.into_iter().zip(answers) {
+                    // Who has gone does not need it.
+                    let _ = question.asker.send(Answer { answer, asked_at });
+                }
+                Ok(())
+            }
+            Err(error) => {
+                let (what, count) = (self.what, questions.len());
+                warn!(storage.read = what, questions = count, error = %error, "storage cannot answer sessions");
+                Err((questions, error))
+            }
+        }
     }
 }
 
@@ -198,7 +238,7 @@ mod tests {
                 noted.lock().push(numbers.len());
                 Box::pin(async move {
                     if numbers.contains(&0) {
-                        return Err(StorageError::Unavailable { operation: "doubles", source: "of zero".into() });
+                        return Err(StorageError::Failed { operation: "doubles", source: "of zero".into() });
                     }
                     Ok(numbers.into_iter().map(|number| 2 * number).collect())
                 })
@@ -237,5 +277,17 @@ mod tests {
         drop(turns);
         assert_eq!(line.ask(2, PATIENCE).await.map(|answer| answer.answer), Some(4), "the line goes on");
         assert_eq!(asked.lock().iter().sum::<usize>(), 2, "who has gone is not asked for");
+    }
+
+    #[tokio::test]
+    async fn one_that_cannot_be_answered_keeps_nothing_from_the_others() {
+        let lifecycle = Lifecycle::new(Duration::from_secs(1));
+        let (line, asked) = doubling(&lifecycle);
+        let turns = line.turns.acquire_many(2).await.unwrap();
+        let (answers, ()) =
+            tokio::join!(join_all([1, 0, 2].map(|number| line.ask(number, PATIENCE))), async { drop(turns) });
+        let answers = answers.into_iter().map(|answer| answer.map(|answer| answer.answer)).collect::<Vec<_>>();
+        assert_eq!(answers, [Some(2), None, Some(4)]);
+        assert!(asked.lock().contains(&3), "they were asked for together first");
     }
 }

@@ -136,7 +136,7 @@ impl Measured {
             delays.len()
         );
         let [p50, p99] = [0.5, 0.99].map(|quantile| milliseconds(&sent.late, quantile));
-        let late = format!("of this the load itself: requests began {p50} after their time, p99 {p99}");
+        let late = format!("part of it is that requests began {p50} after their time, p99 {p99}");
         Ok(Self { notes: [what, late, usage.shares("what delivers")], delays })
     }
 

@@ -9,6 +9,7 @@ use crate::fleet::tally::Tally;
 use crate::fleet::{Fleet, Seat};
 use crate::load::{Crowd, Load};
 use crate::plot::{Curve, Plot};
+use crate::process::cpu_time_of_threads;
 use crate::quantity::Quantity;
 use crate::raw::RawServer;
 use crate::timetable::Timetable;
@@ -40,6 +41,9 @@ pub(super) async fn run(bench: &mut Bench) -> Result<Vec<Figure>, Failure> {
     }
     by_rooms.extend(by_sessions.first().map(|(_, cost)| (all, *cost)));
     let raw = Raw::start(bench, payload, all).await?.costs(bench, sizes()).await?;
+    if raw.iter().any(|(_, cost)| *cost <= 0.0) {
+        return Err(Failure::new("the raw server used so little processor time that nothing can be told"));
+    }
     plot(&by_rooms, &by_sessions, &raw).write(&bench.folder.join("scaling.svg"))?;
 
     let to_raw = by_sessions.iter().zip(&raw).map(|((count, cost), (_, raw))| (*count, cost / raw)).collect::<Vec<_>>();
@@ -109,7 +113,7 @@ impl Raw {
             let rooms = self.fleet.size() / sessions;
             let deliveries = timetable.count * sessions;
             let goal = self.fleet.tally.delivered() + deliveries as u64;
-            let meter = Meter::start(&bench.cores, &[self.server.id()])?;
+            let before = cpu_time_of_threads(self.server.id())?;
             for mut turns in timetable.announce(1) {
                 while let Some(number) = turns.recv().await {
                     let first = number % rooms * sessions;
@@ -117,7 +121,8 @@ impl Raw {
                 }
             }
             self.fleet.tally.reach(goal).await?;
-            let cost = meter.end()?.cpu.as_secs_f64() * 1e6 / deliveries as f64;
+            let used = cpu_time_of_threads(self.server.id())?.saturating_sub(before);
+            let cost = used.as_secs_f64() * 1e6 / deliveries as f64;
             eprintln!("  {rooms} rooms × {sessions} sessions, raw: {cost:.2} µs a delivery");
             points.push((sessions, cost));
         }

@@ -106,3 +106,18 @@ async fn thousands_of_topics_are_heard(#[values(Kind::Memory, Kind::Redis, Kind:
         assert_eq!(bus.next().await, Delivery::Payload { topic: room(n), payload: n.to_string().into() });
     }
 }
+
+#[tokio::test]
+async fn topics_are_shared_between_connections() {
+    const TOPICS: u32 = 200;
+    let mut bus = Bus::start(Kind::Redis).await;
+    let mut interests = Vec::new();
+    for n in 0..TOPICS {
+        interests.push(bus.listen(room(n)).await);
+    }
+    let clients = bus.server().execute(&["CLIENT", "LIST", "TYPE", "pubsub"]).await;
+    let subscriptions = clients.lines().filter_map(|line| line.split(" sub=").nth(1)?.split(' ').next()?.parse().ok());
+    let subscriptions: Vec<u32> = subscriptions.collect();
+    assert_eq!(subscriptions.iter().sum::<u32>(), TOPICS, "each topic is on one connection only");
+    assert!(subscriptions.len() > 1 && subscriptions.iter().all(|count| *count > TOPICS / 4), "{subscriptions:?}");
+}

@@ -148,8 +148,14 @@ impl RedisSentinels {
     ///
     /// # Panics
     /// When that does not happen.
-    pub async fn until_replica_follows(&mut self) {
-        until_in_sync(self.replica().await).await;
+    pub async fn until_replica_follows(&self) {
+        wait_until("the replica follows its master", DEADLINE, async || {
+            // Asked each time: on a loaded machine the Sentinels may fail over once more.
+            let master = self.master_port().await;
+            let replica = self.servers.iter().find(|server| server.port() != master);
+            is_in_sync(replica.expect("one of the two is the replica")).await
+        })
+        .await;
     }
 }
 
@@ -189,11 +195,12 @@ async fn master_named_by(sentinel: &RedisServer) -> Option<u16> {
 }
 
 async fn until_in_sync(replica: &RedisServer) {
-    wait_until("the replica follows its master", DEADLINE, async || {
-        let info = replica.try_execute(&["INFO", "replication"]).await.unwrap_or_default();
-        info.contains("role:slave\r\n") && info.contains("master_link_status:up\r\n")
-    })
-    .await;
+    wait_until("the replica follows its master", DEADLINE, async || is_in_sync(replica).await).await;
+}
+
+async fn is_in_sync(replica: &RedisServer) -> bool {
+    let info = replica.try_execute(&["INFO", "replication"]).await.unwrap_or_default();
+    info.contains("role:slave\r\n") && info.contains("master_link_status:up\r\n")
 }
 
 async fn is_role(server: &RedisServer, role: &str) -> bool {
