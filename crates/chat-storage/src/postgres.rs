@@ -49,8 +49,9 @@ const IDLE_IN_TRANSACTION_TIMEOUT: &str = "3s";
 const LOCK_TIMEOUT: &str = "5s";
 
 /// For batches, which look rows up by their keys. The planner would rather read all of a table that was small when it looked
-/// last, and of a channel that is written to there are thousands of old versions between two vacuums.
-const BY_KEYS: &[(&str, &str)] = &[("enable_seqscan", "off")];
+/// last, and of a channel that is written to there are thousands of old versions between two vacuums. And it would plan a
+/// short batch anew each time, which takes longer than to write it.
+const BY_KEYS: &[(&str, &str)] = &[("enable_seqscan", "off"), ("plan_cache_mode", "force_generic_plan")];
 
 /// How the server finds out that a client's host is gone, which takes it hours otherwise: it asks after 10 s of silence,
 /// three times, 5 s apart, and what it sent may stay unacknowledged for 15 s.
