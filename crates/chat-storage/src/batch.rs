@@ -78,6 +78,11 @@ impl Changes {
         self.events.is_empty()
     }
 
+    /// True if nothing but messages is new: of channels and members, then, only counters have changed.
+    pub(crate) fn are_sends(&self) -> bool {
+        self.messages.len() == self.events.len()
+    }
+
     fn add(&mut self, applied: Applied) -> Result<Appended, sqlx::Error> {
         let Applied { subject, entry } = applied;
         let Some(entry) = entry else { return Ok(Appended { subject, event: None }) };

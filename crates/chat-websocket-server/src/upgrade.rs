@@ -43,7 +43,7 @@ const READ_BUFFER: usize = 1024;
 
 /// Clients that are let in at the same time. When thousands come back together the others wait, so that who is here is
 /// served meanwhile, and not after all of them.
-const ARRIVALS: usize = 32;
+const ARRIVALS: usize = 64;
 /// How long they wait. Clients give up after 10 s.
 const PATIENCE: Duration = Duration::from_secs(8);
 

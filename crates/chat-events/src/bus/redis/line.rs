@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use fred::{
-    clients::Client,
     error::{Error, ErrorKind},
     interfaces::{ClientLike, EventInterface, HashesInterface, KeysInterface, PubsubInterface, SetsInterface},
     types::{CustomCommand, Value, config::Server},
 };
 use futures_util::{
     FutureExt,
-    future::{BoxFuture, join_all},
+    future::{BoxFuture, join},
 };
 use parking_lot::Mutex;
 use tokio::sync::broadcast::{Receiver, error::TryRecvError};
@@ -113,33 +112,46 @@ impl Line {
 
     /// Publishes in the given order.
     pub(super) async fn publish(&self, batch: &[Publication]) -> Result<(), BusError> {
-        let client = &self.connection.client;
-        let published = join_all(batch.iter().map(|Publication { topic, payload }| {
-            let (client, topic, payload) = (client.clone(), topic.to_string(), Value::Bytes(payload.clone()));
-            let sharded = self.sharded;
-            async move {
-                match sharded {
-                    true => client.spublish::<(), _, _>(topic, payload).await,
-                    false => client.publish::<(), _, _>(topic, payload).await,
-                }
+        let Some((last, others)) = batch.split_last() else { return Ok(()) };
+        let published = async {
+            let (client, sharded) = (self.connection.client.clone(), self.sharded);
+            let pipeline = client.pipeline();
+            for publication in others {
+                publish(&pipeline, publication.clone(), sharded).await.map_err(|error| unavailable(&error))?;
             }
-        }));
-        let answer = async move { published.await.into_iter().collect() };
-        self.sending.measured(self.answered(answer.boxed())).await
+            let last = last.clone();
+            // What the last one waits behind shares its write; see `carry_out`.
+            let answer = async move {
+                let answers = join(pipeline.all::<Vec<Value>>(), publish(&client, last, sharded));
+                let (others, last) = answers.await;
+                others.and(last)
+            };
+            self.answered(answer.boxed()).await
+        };
+        self.sending.measured(published).await
     }
 
     /// Sends commands in the given order, and returns what each is answered.
-    pub(super) async fn execute(&self, commands: Vec<Command>) -> Result<Vec<Result<Reply, BusError>>, BusError> {
-        let client = &self.connection.client;
-        let answers = join_all(commands.into_iter().map(|command| carry_out(client.clone(), command)));
+    pub(super) async fn execute(&self, mut commands: Vec<Command>) -> Result<Vec<Result<Reply, BusError>>, BusError> {
+        let count = commands.len();
+        let Some(last) = commands.pop() else { return Ok(Vec::new()) };
+        let client = self.connection.client.clone();
+        let pipeline = client.pipeline();
+        for command in commands {
+            carry_out(&pipeline, command).await.map_err(|error| unavailable(&error))?;
+        }
         let answer = async move {
-            let mut answers = answers.await;
+            let (mut answers, last) = join(pipeline.try_all::<Value>(), carry_out(&client, last)).await;
+            answers.push(last);
             match answers.iter().position(|answer| answer.as_ref().is_err_and(is_no_reply)) {
                 Some(place) => answers.swap_remove(place).map(|_| Vec::new()),
                 None => Ok(answers),
             }
         };
         let answers = self.sending.measured(self.answered(answer.boxed())).await?;
+        if answers.len() != count {
+            return Err(BusError::Unavailable("some answers are missing".into()));
+        }
         Ok(answers.into_iter().map(|answer| answer.map_err(|error| unavailable(&error))).collect())
     }
 
@@ -166,22 +178,39 @@ impl Line {
     }
 }
 
-/// Sends a command and waits for what it is answered.
+async fn publish<C: PubsubInterface + Sync>(
+    client: &C,
+    Publication { topic, payload }: Publication,
+    sharded: bool,
+) -> Result<(), Error> {
+    let (topic, payload) = (topic.to_string(), Value::Bytes(payload));
+    // As in a pipeline, where the answer comes later.
+    let answer: Value = match sharded {
+        true => client.spublish(topic, payload).await?,
+        false => client.publish(topic, payload).await?,
+    };
+    drop(answer);
+    Ok(())
+}
+
+/// Sends a command and waits for what it is answered, or puts it into a pipeline.
 ///
-/// The library writes to the socket what nothing is queued behind, so each command of one of its pipelines for itself, and
-/// each that it does not know by name. What there is much of takes the way on which many share a write.
-async fn carry_out(client: Client, Command { name, key, mut arguments }: Command) -> Result<Reply, Error> {
-    match name {
-        "SADD" => client.sadd(key, arguments.split_off(1)).await,
-        "SREM" => client.srem(key, arguments.split_off(1)).await,
-        "HSET" => {
+/// The library writes to the socket when nothing is queued behind a command, and so after each one of a pipeline that is
+/// alone in the queue, and after each that it does not know by name. So the last command is kept out of the pipeline, and what
+/// there is much of is given its name: then all go out together.
+async fn carry_out<C>(client: &C, Command { name, key, mut arguments }: Command) -> Result<Reply, Error>
+where
+    C: HashesInterface + KeysInterface + SetsInterface + Sync,
+{
+    match (name, arguments.get(1).and_then(Value::as_i64)) {
+        ("SADD", _) => client.sadd(key, arguments.split_off(1)).await,
+        ("SREM", _) => client.srem(key, arguments.split_off(1)).await,
+        ("HSET", _) => {
             let mut fields = arguments.into_iter().skip(1);
             let field = || Some((fields.next()?.into_string()?, fields.next()?));
             client.hset(key, std::iter::from_fn(field).collect::<Vec<_>>()).await
         }
-        "EXPIRE" if let Some(seconds) = arguments.get(1).and_then(Value::as_i64) => {
-            client.expire(key, seconds, None).await
-        }
+        ("EXPIRE", Some(seconds)) => client.expire(key, seconds, None).await,
         _ => client.custom(CustomCommand::new_static(name, None::<u16>, false), arguments).await,
     }
 }
