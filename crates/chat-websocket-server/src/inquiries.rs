@@ -189,6 +189,10 @@ impl<Q: Clone, A> Store<Q, A> {
             return;
         }
         for question in questions {
+            // It may have waited for long.
+            if question.asker.is_closed() {
+                continue;
+            }
             if let Err((_, StorageError::Unavailable { .. })) = self.answer_together(vec![question]).await {
                 // The rest would wait as long, one after the other.
                 return;

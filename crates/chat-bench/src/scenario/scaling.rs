@@ -25,48 +25,59 @@ const ROOMS: [usize; 3] = [10, 100, 1_000];
 const SESSIONS: [usize; 4] = [1, 10, 100, 1_000];
 const MOST: Quantity = Quantity::Ratio(1.3);
 
-/// A number of rooms, or of sessions in each, and what a delivery costs there.
-type Point = (usize, f64);
+/// Rooms, and sessions in each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Shape {
+    rooms: usize,
+    sessions: usize,
+}
+
+/// What a delivery costs in one shape, in microseconds.
+#[derive(Clone, Copy, Debug)]
+struct Point {
+    shape: Shape,
+    chat: f64,
+    raw: f64,
+}
 
 pub(super) async fn run(bench: &mut Bench) -> Result<Vec<Figure>, Failure> {
     bench.cores.spare_the_measured()?;
     let all = bench.scale.idle_connections;
-    let (mut by_rooms, mut by_sessions, mut payload) = (Vec::new(), Vec::new(), 0);
-    for rooms in ROOMS.into_iter().filter(|rooms| *rooms < all) {
-        by_rooms.push((rooms, cost(bench, rooms, 1, &mut payload).await?));
+    let by_rooms = ROOMS.into_iter().filter(|rooms| *rooms < all).map(|rooms| Shape { rooms, sessions: 1 });
+    let by_sessions = SESSIONS.into_iter().filter(|sessions| *sessions < all).chain([all]);
+    let by_sessions = by_sessions.map(|sessions| Shape { rooms: all / sessions, sessions });
+    let shapes: Vec<_> = by_rooms.chain(by_sessions).collect();
+    let (mut of_chat, mut payload) = (Vec::new(), 0);
+    for shape in &shapes {
+        of_chat.push(cost(bench, *shape, &mut payload).await?);
     }
-    let sizes = || SESSIONS.into_iter().filter(|sessions| *sessions < all).chain([all]);
-    for sessions in sizes() {
-        by_sessions.push((sessions, cost(bench, all / sessions, sessions, &mut payload).await?));
-    }
-    by_rooms.extend(by_sessions.first().map(|(_, cost)| (all, *cost)));
-    let raw = Raw::start(bench, payload, all).await?.costs(bench, sizes()).await?;
-    if raw.iter().any(|(_, cost)| *cost <= 0.0) {
-        return Err(Failure::new("the raw server used so little processor time that nothing can be told"));
-    }
-    plot(&by_rooms, &by_sessions, &raw).write(&bench.folder.join("scaling.svg"))?;
+    let of_raw = Raw::start(bench, payload, all).await?.costs(bench, &shapes).await?;
+    let points = shapes.into_iter().zip(of_chat).zip(of_raw);
+    let points: Vec<_> = points.map(|((shape, chat), raw)| Point { shape, chat, raw }).collect();
+    // Where each room has one session, all sessions are the end of the one curve and the beginning of the other.
+    let single = points.iter().filter(|point| point.shape.sessions == 1).count();
+    let (rooms, sizes) = (&points[..single], &points[single.saturating_sub(1)..]);
+    plot(rooms, sizes).write(&bench.folder.join("scaling.svg"))?;
 
-    let to_raw = by_sessions.iter().zip(&raw).map(|((count, cost), (_, raw))| (*count, cost / raw)).collect::<Vec<_>>();
     let mut figures = vec![
-        flat("processor time per delivery, from few rooms to many, one session in each", &by_rooms)?.note(
-            "dearest to cheapest; idle time of the same sessions is taken off; the curves are in scaling.svg",
+        dearest("from few rooms to many, one session in each", rooms)?.note(
+            "the dearest to bare writes in the same pattern, where each event comes alone too; idle time of the same \
+             sessions is taken off; the curves are in scaling.svg",
         ),
-        flat("processor time per delivery to raw, from small rooms to large ones", &to_raw)?.note(
-            "of the ratios to bare writes in the same pattern: with one session in a room each delivery bears the whole \
-             cost of hearing of its event, whoever writes it",
-        ),
+        dearest("from small rooms to large ones", sizes)?,
     ];
-    let each = |what: &str, (count, cost): &Point| {
-        Figure::new(format!("processor time per delivery, {count} {what}"), Quantity::Microseconds(*cost))
-    };
-    figures.extend(by_rooms.iter().map(|point| each("rooms of one session", point)));
-    figures.extend(by_sessions.iter().skip(1).map(|point| each("sessions in a room", point)));
-    figures.extend(raw.iter().map(|point| each("sessions in a room, raw", point)));
+    for Point { shape: Shape { rooms, sessions }, chat, raw } in points {
+        let what = format!("processor time per delivery, {rooms} rooms of {sessions}");
+        figures.push(
+            Figure::new(what, Quantity::Microseconds(chat)).note(format!("{rooms} of {sessions}, raw: {raw:.2} µs")),
+        );
+    }
     Ok(figures)
 }
 
 /// Of a delivery, in microseconds. Tells also how long an event is.
-async fn cost(bench: &mut Bench, rooms: usize, sessions: usize, payload: &mut usize) -> Result<f64, Failure> {
+async fn cost(bench: &mut Bench, shape: Shape, payload: &mut usize) -> Result<f64, Failure> {
+    let Shape { rooms, sessions } = shape;
     let core = bench.cores.measured();
     let mut world = World::start(bench, Setup::measured(core)).await?;
     let crowd = Crowd { instance: 0, rooms, readers: sessions, senders: SENDERS, timed: false };
@@ -105,12 +116,11 @@ impl Raw {
         Ok(Self { server, fleet: Fleet::join(seats, Tally::default()).await? })
     }
 
-    /// For rooms of each of these sizes.
-    async fn costs(mut self, bench: &Bench, sizes: impl Iterator<Item = usize>) -> Result<Vec<Point>, Failure> {
-        let mut points = Vec::new();
-        for sessions in sizes {
-            let timetable = Timetable::new(Instant::now(), PER_SECOND / sessions as f64, bench.scale.round * 2);
-            let rooms = self.fleet.size() / sessions;
+    /// In each of these shapes.
+    async fn costs(mut self, bench: &Bench, shapes: &[Shape]) -> Result<Vec<f64>, Failure> {
+        let mut costs = Vec::new();
+        for Shape { rooms, sessions } in shapes {
+            let timetable = Timetable::new(Instant::now(), PER_SECOND / *sessions as f64, bench.scale.round * 2);
             let deliveries = timetable.count * sessions;
             let goal = self.fleet.tally.delivered() + deliveries as u64;
             let before = cpu_time_of_threads(self.server.id())?;
@@ -124,34 +134,36 @@ impl Raw {
             let used = cpu_time_of_threads(self.server.id())?.saturating_sub(before);
             let cost = used.as_secs_f64() * 1e6 / deliveries as f64;
             eprintln!("  {rooms} rooms × {sessions} sessions, raw: {cost:.2} µs a delivery");
-            points.push((sessions, cost));
+            costs.push(cost);
         }
-        Ok(points)
+        Ok(costs)
     }
 }
 
-fn flat(what: &str, points: &[Point]) -> Result<Figure, Failure> {
-    let costs = || points.iter().map(|(_, cost)| *cost);
-    let (least, most) = (costs().fold(f64::MAX, f64::min), costs().fold(0.0, f64::max));
-    if least <= 0.0 {
+/// The most, to what bare writes cost in the same shape.
+fn dearest(what: &str, points: &[Point]) -> Result<Figure, Failure> {
+    if points.iter().any(|point| point.chat <= 0.0 || point.raw <= 0.0) {
         return Err(Failure::new("so little processor time was used that nothing can be told"));
     }
-    Ok(Figure::new(what, Quantity::Ratio(most / least)).target("P7", Bound::AtMost(MOST)))
+    let most = points.iter().map(|point| point.chat / point.raw).fold(0.0, f64::max);
+    let what = format!("processor time per delivery to raw, {what}");
+    Ok(Figure::new(what, Quantity::Ratio(most)).target("P7", Bound::AtMost(MOST)))
 }
 
-fn plot(by_rooms: &[Point], by_sessions: &[Point], raw: &[Point]) -> Plot {
-    let curve = |name: &str, points: &[Point]| Curve {
+fn plot(rooms: &[Point], sizes: &[Point]) -> Plot {
+    let curve = |name: &str, points: &[Point], place: fn(Shape) -> usize, cost: fn(&Point) -> f64| Curve {
         name: name.to_owned(),
-        points: points.iter().map(|(count, cost)| (*count as f64, *cost)).collect(),
+        points: points.iter().map(|point| (place(point.shape) as f64, cost(point))).collect(),
     };
     Plot {
         title: "Processor time per delivery, at the same rate of deliveries",
         x: "rooms, or sessions in a room",
         y: "µs",
         curves: vec![
-            curve("rooms of one session", by_rooms),
-            curve("sessions in a room", by_sessions),
-            curve("sessions in a room, raw", raw),
+            curve("rooms of one session", rooms, |shape| shape.rooms, |point| point.chat),
+            curve("rooms of one session, raw", rooms, |shape| shape.rooms, |point| point.raw),
+            curve("sessions in a room", sizes, |shape| shape.sessions, |point| point.chat),
+            curve("sessions in a room, raw", sizes, |shape| shape.sessions, |point| point.raw),
         ],
     }
 }
@@ -161,9 +173,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn flatness_is_the_dearest_to_the_cheapest() {
-        let figure = flat("", &[(1, 6.0), (10, 5.0), (100, 7.5)]).unwrap();
-        assert_eq!(figure.measured, Quantity::Ratio(1.5));
-        assert!(flat("", &[(1, 0.0)]).is_err());
+    fn the_dearest_shape_counts() {
+        let point = |chat, raw| Point { shape: Shape { rooms: 1, sessions: 1 }, chat, raw };
+        let figure = dearest("", &[point(6.0, 5.0), point(30.0, 60.0), point(9.0, 10.0)]).unwrap();
+        assert_eq!(figure.measured, Quantity::Ratio(1.2));
+        assert!(dearest("", &[point(1.0, 0.0)]).is_err());
     }
 }
