@@ -160,3 +160,21 @@ fn bad_addresses_are_named_without_their_password() {
         assert!(!serde_json::to_string(&config).unwrap().contains("secret-word"));
     }
 }
+
+#[test]
+fn values_out_of_bounds_are_named_with_what_is_allowed() {
+    let usual = RedisConfig::default;
+    usual().check().unwrap();
+    for (config, expected) in [
+        (
+            RedisConfig { command_timeout: Duration::from_millis(99), ..usual() },
+            "redis.command_timeout = 99ms; allowed: ",
+        ),
+        (RedisConfig { receive_buffer: 31, ..usual() }, "redis.receive_buffer = 31; allowed: 32 to "),
+        (RedisConfig { subscriber_connections: 0, ..usual() }, "redis.subscriber_connections = 0; allowed: 1 to 16"),
+        (RedisConfig { subscriber_connections: 17, ..usual() }, "redis.subscriber_connections = 17; allowed: 1 to 16"),
+    ] {
+        let error = config.check().unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{error}");
+    }
+}
