@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Handle, Runtime};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, yield_now};
 use tokio::time::{sleep, timeout};
 
 use crate::failure::{Failure, While};
@@ -31,6 +31,8 @@ const AT_ONCE: usize = 32;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
 /// Between two attempts of a connection that insists.
 const BACK_OFF: Duration = Duration::from_secs(1);
+/// Between two looks of who is in no hurry.
+const LOOK: Duration = Duration::from_millis(2);
 /// A burst is read in one go.
 const BUFFER: usize = 256 * 1024;
 thread_local! {
@@ -62,11 +64,28 @@ impl Fleet {
         Ok(fleet)
     }
 
+    /// The same for who measures the processor time of the server and not how soon something comes: they look only now and
+    /// then, like clients elsewhere, whose way back takes a while. Readers on the same machine that are as fast as the server would
+    /// have to be woken by each of its writes, and use its sockets at the same moment. How often that happens depends on
+    /// who is a little faster, and it costs more than what is to be measured.
+    pub(crate) async fn join_aloof(seats: Vec<Seat>, tally: Tally) -> Result<Self, Failure> {
+        let runtime = thread()?;
+        runtime.spawn(async {
+            loop {
+                // Blocks all that reads, which is what it is for.
+                std::thread::sleep(LOOK);
+                yield_now().await;
+            }
+        });
+        let mut fleet = Self { tally: Arc::new(tally), size: 0, tasks: JoinSet::new(), runtime: Some(runtime) };
+        fleet.grow(seats).await?;
+        Ok(fleet)
+    }
+
     /// Connects all of them at the same time, and goes on with those that are subscribed when all are, or patience ends.
     pub(crate) async fn storm(seats: Vec<Seat>, tally: Tally, patience: Duration) -> Result<Self, Failure> {
         // A single queue would have every delay that is measured meanwhile behind thousands of connections.
-        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        let runtime = Some(runtime.while_doing("a thread for many connections")?);
+        let runtime = Some(thread()?);
         let mut fleet = Self { tally: Arc::new(tally), size: 0, tasks: JoinSet::new(), runtime };
         let all = seats.len();
         match timeout(patience, fleet.enter(seats, all)).await {
@@ -108,6 +127,10 @@ impl Fleet {
     pub(crate) fn goal(&self, events: usize) -> u64 {
         self.tally.delivered() + (events * self.size) as u64
     }
+}
+
+fn thread() -> Result<Runtime, Failure> {
+    Builder::new_multi_thread().worker_threads(1).enable_all().build().while_doing("a thread for many connections")
 }
 
 struct Connection {

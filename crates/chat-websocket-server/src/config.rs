@@ -125,7 +125,7 @@ pub struct LimitsConfig {
     /// How long a room stays open after its last session left. Default 15 seconds.
     #[serde(with = "duration")]
     pub room_linger: Duration,
-    /// How long a room with many events and many sessions collects events for one write; zero for never. Default 4 ms.
+    /// How long a room with many events and many sessions collects events for one write; zero for never. Default 8 ms.
     #[serde(with = "duration")]
     pub coalesce: Duration,
     /// Whether what the bus lost is read from the log. Always true, but for tests that prove that they notice a loss.

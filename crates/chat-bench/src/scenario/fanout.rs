@@ -114,7 +114,7 @@ impl Subject {
         let room = world.user.api.create_channel("PUBLIC", "fanout", &[]).await;
         let instance = world.instance(0)?;
         let seats = (0..connections).map(|number| Seat::in_room(instance, &world.token(number), room)).collect();
-        let fleet = Fleet::join(seats, Tally::default()).await?;
+        let fleet = Fleet::join_aloof(seats, Tally::default()).await?;
         let source = Source::Http {
             senders: Sender::several(BURST, world.message_server()?).await?,
             target: Target::channel(&world.user.token, room),
@@ -124,7 +124,7 @@ impl Subject {
     }
 
     async fn peer(peer: Peer, name: &'static str, payload: usize, connections: usize) -> Result<Self, Failure> {
-        let fleet = Fleet::join(vec![peer.seat(0); connections], Tally::default()).await?;
+        let fleet = Fleet::join_aloof(vec![peer.seat(0); connections], Tally::default()).await?;
         peer.until_subscribed(connections).await?;
         let processes = peer.processes()?;
         let source = Source::Http {
@@ -138,7 +138,7 @@ impl Subject {
     async fn raw(core: usize, payload: usize, connections: usize) -> Result<Self, Failure> {
         let server = RawServer::start(core, payload)?;
         let seats = vec![Seat::without_handshake(server.address); connections];
-        let (processes, fleet) = (vec![server.id()], Fleet::join(seats, Tally::default()).await?);
+        let (processes, fleet) = (vec![server.id()], Fleet::join_aloof(seats, Tally::default()).await?);
         Ok(Self { name: RAW, fleet, source: Source::Raw(server), processes, _peer: None })
     }
 
