@@ -4,6 +4,7 @@ mod fanout;
 mod idle;
 mod interest;
 mod latency;
+mod neighbours;
 mod scaling;
 mod sends;
 mod start;
@@ -30,6 +31,8 @@ pub(crate) enum Scenario {
     Interest,
     /// Processor time per delivery from few rooms to many, and from small ones to large ones.
     Scaling,
+    /// What a very large room takes from small ones.
+    Neighbours,
     /// Everybody comes back at once after an instance died.
     Storm,
     /// From the start of a process to its readiness.
@@ -45,6 +48,7 @@ impl Scenario {
             Self::Sends => "sends",
             Self::Interest => "interest",
             Self::Scaling => "scaling",
+            Self::Neighbours => "neighbours",
             Self::Storm => "storm",
             Self::Start => "start",
         }
@@ -58,6 +62,7 @@ impl Scenario {
             Self::Sends => sends::run(bench).await,
             Self::Interest => interest::run(bench).await,
             Self::Scaling => scaling::run(bench).await,
+            Self::Neighbours => neighbours::run(bench).await,
             Self::Storm => storm::run(bench).await,
             Self::Start => start::run(bench).await,
         }
