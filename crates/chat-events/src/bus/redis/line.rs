@@ -203,17 +203,28 @@ async fn carry_out<C>(client: &C, Command { name, key, mut arguments }: Command)
 where
     C: HashesInterface + KeysInterface + SetsInterface + Sync,
 {
-    match (name, arguments.get(1).and_then(Value::as_i64)) {
-        ("SADD", _) => client.sadd(key, arguments.split_off(1)).await,
-        ("SREM", _) => client.srem(key, arguments.split_off(1)).await,
-        ("HSET", _) => {
-            let mut fields = arguments.into_iter().skip(1);
-            let field = || Some((fields.next()?.into_string()?, fields.next()?));
-            client.hset(key, std::iter::from_fn(field).collect::<Vec<_>>()).await
-        }
-        ("EXPIRE", Some(seconds)) => client.expire(key, seconds, None).await,
+    if name == "HSET"
+        && let Some(fields) = fields(&arguments[1..])
+    {
+        return client.hset(key, fields).await;
+    }
+    if name == "EXPIRE"
+        && let [_, seconds] = &*arguments
+        && let Some(seconds) = seconds.as_i64()
+    {
+        return client.expire(key, seconds, None).await;
+    }
+    match name {
+        "SADD" => client.sadd(key, arguments.split_off(1)).await,
+        "SREM" => client.srem(key, arguments.split_off(1)).await,
         _ => client.custom(CustomCommand::new_static(name, None::<u16>, false), arguments).await,
     }
+}
+
+/// Pairs of a text and its value, if that is what it is.
+fn fields(arguments: &[Value]) -> Option<Vec<(String, Value)>> {
+    let (pairs, []) = arguments.as_chunks() else { return None };
+    pairs.iter().map(|[field, value]| Some((field.as_string()?, value.clone()))).collect()
 }
 
 /// Does the error say that there was no reply, and not that the reply was an error?
