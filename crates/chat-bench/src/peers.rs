@@ -1,5 +1,5 @@
 //! What somebody might use instead, with Redis in the path as here: one process that delivers is measured, another one
-//! takes what is sent. None of them stores anything, asks who somebody is or promises an order.
+//! takes what is sent. None of them asks who somebody is or promises an order, and none stores anything, unless it is told to.
 
 mod nchan;
 mod socketio;
@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use chat_test_support::postgres::PostgresServer;
 use chat_test_support::redis::RedisServer;
 use clap::{Args, ValueEnum};
 use tempfile::TempDir;
@@ -55,23 +56,45 @@ pub(crate) struct Peer {
     instance: Daemon,
     publisher: Daemon,
     _redis: RedisServer,
+    _postgres: Option<PostgresServer>,
     _folder: TempDir,
 }
 
 impl Peer {
     /// With the process that delivers alone on its core, if it is the one that is measured.
     pub(crate) async fn start(kind: Kind, bench: &mut Bench, core: Option<usize>) -> Result<Self, Failure> {
+        Self::start_with(kind, bench, core, false).await
+    }
+
+    /// One that has forced a message to disk before it delivers it, as the chat has.
+    pub(crate) async fn start_durable(kind: Kind, bench: &mut Bench) -> Result<Self, Failure> {
+        Self::start_with(kind, bench, None, true).await
+    }
+
+    async fn start_with(kind: Kind, bench: &mut Bench, core: Option<usize>, durable: bool) -> Result<Self, Failure> {
         let redis = RedisServer::start().await;
         let folder = tempfile::tempdir()?;
+        let postgres = match kind {
+            Kind::Socketio if durable => Some(PostgresServer::start_durable().await),
+            Kind::Socketio | Kind::Nchan => None,
+        };
         let (instance, publisher) = match kind {
-            Kind::Socketio => socketio::start(&bench.programs, &redis, folder.path(), core).await?,
-            Kind::Nchan => nchan::start(&bench.programs, &redis, folder.path(), core).await?,
+            Kind::Socketio => {
+                let database = postgres.as_ref().map(PostgresServer::url);
+                socketio::start(&bench.programs, &redis, database, folder.path(), core).await?
+            }
+            Kind::Nchan => {
+                if durable {
+                    nchan::make_durable(&redis).await;
+                }
+                nchan::start(&bench.programs, &redis, folder.path(), core).await?
+            }
         };
         bench.versions.extend(match kind {
             Kind::Socketio => socketio::versions(&bench.programs)?,
             Kind::Nchan => nchan::versions(&bench.programs, instance.address).await?,
         });
-        Ok(Self { kind, instance, publisher, _redis: redis, _folder: folder })
+        Ok(Self { kind, instance, publisher, _redis: redis, _postgres: postgres, _folder: folder })
     }
 
     /// The processes that deliver.
@@ -129,6 +152,14 @@ impl Kind {
         match self {
             Self::Socketio => "Socket.IO",
             Self::Nchan => "nchan",
+        }
+    }
+
+    /// With what makes its messages durable.
+    pub(crate) const fn durable_name(self) -> &'static str {
+        match self {
+            Self::Socketio => "Socket.IO, committing to PostgreSQL",
+            Self::Nchan => "nchan, Redis forcing each write to disk",
         }
     }
 }

@@ -40,6 +40,11 @@ pub(super) async fn start(
     Ok((launch("instance", core).await?, launch("publisher", None).await?))
 }
 
+/// nchan keeps its messages in Redis. With this they, and what is published, wait for the disk.
+pub(super) async fn make_durable(redis: &RedisServer) {
+    redis.execute(&["CONFIG", "SET", "appendonly", "yes", "appendfsync", "always"]).await;
+}
+
 /// It refuses everybody until then.
 async fn until_redis_is_there(server: SocketAddr) -> Result<(), Failure> {
     let began = Instant::now();

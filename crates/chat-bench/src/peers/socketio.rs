@@ -14,6 +14,7 @@ use crate::failure::{Failure, While};
 pub(super) async fn start(
     programs: &Programs,
     redis: &RedisServer,
+    database: Option<String>,
     folder: &Path,
     core: Option<usize>,
 ) -> Result<(Daemon, Daemon), Failure> {
@@ -23,6 +24,7 @@ pub(super) async fn start(
         Daemon::start(node, core, address, folder.join(format!("{file}.log")), |command: &mut Command| {
             command.arg(home.join(file)).current_dir(home);
             command.env("NODE_ENV", "production").env("REDIS_URL", redis.url()).env("PORT", address.port().to_string());
+            command.envs(database.iter().map(|url| ("DATABASE_URL", url)));
         })
         .await
     };

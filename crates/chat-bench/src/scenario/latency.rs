@@ -10,7 +10,7 @@ use crate::fleet::Fleet;
 use crate::fleet::tally::Tally;
 use crate::http::Sender;
 use crate::load::{Crowd, Load};
-use crate::peers::{Kind, Peer};
+use crate::peers::Peer;
 use crate::plot::{Curve, Plot};
 use crate::quantity::Quantity;
 use crate::usage::Meter;
@@ -57,7 +57,10 @@ pub(super) async fn run(bench: &mut Bench) -> Result<Vec<Figure>, Failure> {
     }
     plot(curves).write(&bench.folder.join("latency.svg"))?;
     for kind in bench.peers.clone() {
-        figures.extend(of_peer(kind, bench, payload).await?);
+        let peer = Peer::start(kind, bench, None).await?;
+        figures.extend(of_peer(peer, kind.name(), bench, payload).await?);
+        let peer = Peer::start_durable(kind, bench).await?;
+        figures.extend(of_peer(peer, kind.durable_name(), bench, payload).await?);
     }
     Ok(figures)
 }
@@ -89,9 +92,8 @@ fn taken(load: &Load) -> Result<Histogram<u64>, Failure> {
 /// Lines of the comparison.
 const COMPARED: [&str; 2] = ["send to receive, p50", "send to receive, p99"];
 
-async fn of_peer(kind: Kind, bench: &mut Bench, payload: usize) -> Result<Vec<Figure>, Failure> {
-    eprintln!("  {}, {:?}", kind.name(), bench.scale.measurement);
-    let peer = Peer::start(kind, bench, None).await?;
+async fn of_peer(peer: Peer, name: &'static str, bench: &Bench, payload: usize) -> Result<Vec<Figure>, Failure> {
+    eprintln!("  {name}, {:?}", bench.scale.measurement);
     let (readers, origin) = (readers(bench), Instant::now());
     let seats = (0..readers * ROOMS).map(|number| peer.seat(number % ROOMS)).collect();
     let mut load = Load {
@@ -104,8 +106,7 @@ async fn of_peer(kind: Kind, bench: &mut Bench, payload: usize) -> Result<Vec<Fi
     };
     peer.until_subscribed(load.fleet.size()).await?;
     let measured = Measured::of(&mut load, &peer.processes()?, bench).await?;
-    let [median, p99, longest] = measured.figures(kind.name());
-    let name = kind.name();
+    let [median, p99, longest] = measured.figures(name);
     Ok(vec![median.compared("P4", COMPARED[0], name), p99.compared("P4", COMPARED[1], name), longest])
 }
 
