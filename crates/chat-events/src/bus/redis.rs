@@ -37,7 +37,7 @@ const MIN_TIMEOUT: Duration = Duration::from_millis(100);
 const MIN_BUFFER: usize = 32;
 /// About 700 MB when it is full, for each connection that is subscribed on.
 const MAX_BUFFER: usize = 1_048_576;
-/// One core of Redis cannot keep more of them busy.
+/// Each has its own buffer of received events, and takes a part of one core of Redis.
 const MAX_SUBSCRIBER_CONNECTIONS: usize = 16;
 
 /// Section `[redis]`: how Redis is reached.
