@@ -36,8 +36,8 @@ const SOURCES: u8 = 128;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
 /// Between two attempts of a connection that insists.
 const BACK_OFF: Duration = Duration::from_secs(1);
-/// Between two looks of who is in no hurry.
-const LOOK: Duration = Duration::from_millis(2);
+/// Between two looks of who is in no hurry: the way to a client elsewhere and back. By then a server has mostly written all.
+const LOOK: Duration = Duration::from_millis(20);
 /// A burst is read in one go.
 const BUFFER: usize = 256 * 1024;
 thread_local! {
@@ -70,11 +70,12 @@ impl Fleet {
     }
 
     /// The same for who measures the processor time of the server and not how soon something comes: they look only now and
-    /// then, like clients elsewhere, whose way back takes a while. Readers on the same machine that are as fast as the server would
-    /// have to be woken by each of its writes, and use its sockets at the same moment. How often that happens depends on
-    /// who is a little faster, and it costs more than what is to be measured.
+    /// then, like clients elsewhere, whose way back takes a while. A reader on the same machine that keeps pace with the server
+    /// has to be woken by many of its writes, and uses its sockets at the same moment. How often that happens depends on who is a
+    /// little faster, and it costs more than what is to be measured.
     pub(crate) async fn join_aloof(seats: Vec<Seat>, tally: Tally) -> Result<Self, Failure> {
-        let runtime = thread()?;
+        // Of itself the runtime looks after some tasks; here it reads all that is there with each look.
+        let runtime = thread(|builder| builder.event_interval(u32::MAX))?;
         runtime.spawn(async {
             loop {
                 // Blocks all that reads, which is what it is for.
@@ -90,7 +91,7 @@ impl Fleet {
     /// Connects all of them at the same time, and goes on with those that are subscribed when all are, or patience ends.
     pub(crate) async fn storm(seats: Vec<Seat>, tally: Tally, patience: Duration) -> Result<Self, Failure> {
         // A single queue would have every delay that is measured meanwhile behind thousands of connections.
-        let runtime = Some(thread()?);
+        let runtime = Some(thread(|builder| builder)?);
         let mut fleet = Self { tally: Arc::new(tally), size: 0, tasks: JoinSet::new(), runtime };
         let all = seats.len();
         match timeout(patience, fleet.enter(seats, all)).await {
@@ -140,8 +141,10 @@ fn source() -> SocketAddr {
     (Ipv4Addr::new(127, 0, 1, NEXT.fetch_add(1, Ordering::Relaxed) % SOURCES), 0).into()
 }
 
-fn thread() -> Result<Runtime, Failure> {
-    Builder::new_multi_thread().worker_threads(1).enable_all().build().while_doing("a thread for many connections")
+fn thread(with: impl FnOnce(&mut Builder) -> &mut Builder) -> Result<Runtime, Failure> {
+    with(Builder::new_multi_thread().worker_threads(1).enable_all())
+        .build()
+        .while_doing("a thread for many connections")
 }
 
 struct Connection {

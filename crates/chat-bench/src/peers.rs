@@ -1,5 +1,6 @@
 //! What somebody might use instead, with Redis in the path as here: one process that delivers is measured, another one
-//! takes what is sent. None of them asks who somebody is or promises an order, and none stores anything, unless it is told to.
+//! takes what is sent. None of them asks who somebody is or promises an order, and none keeps anything on disk, unless it is told
+//! to.
 
 mod nchan;
 mod socketio;
@@ -52,7 +53,7 @@ pub(crate) struct Programs {
 /// A running one.
 pub(crate) struct Peer {
     kind: Kind,
-    // Dropped in this order: what uses Redis first.
+    // Dropped in this order: what uses others first.
     instance: Daemon,
     publisher: Daemon,
     _redis: RedisServer,
@@ -85,7 +86,7 @@ impl Peer {
             }
             Kind::Nchan => {
                 if durable {
-                    nchan::make_durable(&redis).await;
+                    nchan::make_durable(&redis).await?;
                 }
                 nchan::start(&bench.programs, &redis, folder.path(), core).await?
             }

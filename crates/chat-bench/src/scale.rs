@@ -9,7 +9,7 @@ use serde::Serialize;
 pub(crate) struct Scale {
     /// In the room of `fanout`, and in all rooms of `latency`.
     pub(crate) connections: usize,
-    /// Of `idle` and `scaling`: many, so that what the process needs anyhow does not count.
+    /// Of `idle`, `scaling` and the large room of `neighbours`: many, so that what the process needs anyhow does not count.
     pub(crate) idle_connections: usize,
     /// Of `storm`, all on the instance that dies.
     pub(crate) storm_connections: usize,
@@ -19,7 +19,7 @@ pub(crate) struct Scale {
     pub(crate) rates: &'static [u32],
     /// Measurements of each, by turns, whose median counts.
     pub(crate) rounds: usize,
-    /// One measurement of `fanout`, of the sweep, and of the bare inserts; two are one of `scaling`.
+    /// One measurement of `fanout`, of `neighbours`, of the sweep, and of the bare inserts; two are one of `scaling`.
     #[serde(with = "humantime_text")]
     pub(crate) round: Duration,
     /// One measurement of `latency`, `sends` and `interest`.

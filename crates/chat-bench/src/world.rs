@@ -93,7 +93,7 @@ impl World {
         let mut builder = System::builder()
             .redis_at(redis.url())
             .websocket_servers(setup.instances)
-            // All the load comes from one address, and that over HTTP from one user.
+            // All requests come from one user, and all connections from few addresses.
             .message_setting("CHAT_LIMITS_REQUESTS_PER_SECOND", "0")
             .websocket_setting("CHAT_LIMITS_CONNECTIONS_PER_ADDRESS", "100000");
         if let Some(core) = setup.core {

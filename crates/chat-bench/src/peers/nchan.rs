@@ -41,8 +41,14 @@ pub(super) async fn start(
 }
 
 /// nchan keeps its messages in Redis. With this they, and what is published, wait for the disk.
-pub(super) async fn make_durable(redis: &RedisServer) {
-    redis.execute(&["CONFIG", "SET", "appendonly", "yes", "appendfsync", "always"]).await;
+pub(super) async fn make_durable(redis: &RedisServer) -> Result<(), Failure> {
+    for [setting, value] in [["appendonly", "yes"], ["appendfsync", "always"]] {
+        let answer = redis.execute(&["CONFIG", "SET", setting, value]).await;
+        if !answer.starts_with("+OK") {
+            return Err(Failure(format!("Redis does not take {setting} {value}: {answer}")));
+        }
+    }
+    Ok(())
 }
 
 /// It refuses everybody until then.

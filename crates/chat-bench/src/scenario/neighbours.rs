@@ -1,7 +1,9 @@
-//! What a very large room takes from small ones on the same instance.
+//! P10: what a very large room takes from small ones on the same instance.
 
+use std::cell::Cell;
 use std::time::Duration;
 
+use futures_util::try_join;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::failure::Failure;
@@ -37,10 +39,13 @@ pub(super) async fn run(bench: &mut Bench) -> Result<Vec<Figure>, Failure> {
     let (mut alone, mut beside, mut added) = (Vec::new(), Vec::new(), Vec::new());
     for number in 1..=bench.scale.rounds {
         let without = p99(&mut small, bench.scale.round).await?;
-        let with = tokio::select! {
-            with = p99(&mut small, bench.scale.round) => with?,
-            Err(failure) = large.talk() => return Err(failure),
+        let over = Cell::new(false);
+        let measured = async {
+            let with = p99(&mut small, bench.scale.round).await?;
+            over.set(true);
+            Ok(with)
         };
+        let (with, ()) = try_join!(measured, large.talk(&over))?;
         eprintln!("  {number}/{}: alone {without:.2} ms, beside a large room {with:.2} ms", bench.scale.rounds);
         alone.push(without);
         beside.push(with);
@@ -92,17 +97,18 @@ impl LargeRoom {
         })
     }
 
-    /// Sends for as long as nobody ends it.
-    async fn talk(&mut self) -> Result<(), Failure> {
+    /// Sends until it is over and everybody has everything.
+    async fn talk(&mut self, over: &Cell<bool>) -> Result<(), Failure> {
         let text = "x".repeat(TEXT_BYTES);
         let mut ticks = interval(BETWEEN);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
+        while !over.get() {
             ticks.tick().await;
             let goal = self.fleet.goal(1);
             self.sender.send(&self.target, &text).await?;
             self.fleet.tally.reach(goal).await?;
             self.messages += 1;
         }
+        Ok(())
     }
 }

@@ -64,6 +64,18 @@ fn rooms_elsewhere_and_a_storm_are_measured() {
 }
 
 #[test]
+fn a_large_room_is_measured_beside_small_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = bench(&["--scenario", "neighbours", "--connections", &CONNECTIONS.to_string()], folder.path());
+    assert!(output.status.success(), "{output:?}");
+    let report: Value = serde_json::from_slice(&std::fs::read(folder.path().join("report.json")).unwrap()).unwrap();
+    let figure = &report["scenarios"][0]["figures"][0];
+    assert_eq!(figure["target"]["name"], "P10", "{report}");
+    let note = figure["notes"].to_string();
+    assert!(!note.contains("\"0 messages"), "{note}");
+}
+
+#[test]
 fn a_run_that_is_asked_to_end_takes_all_along_that_it_started() {
     let folder = tempfile::tempdir().unwrap();
     let mut run = Command::new(env!("CARGO_BIN_EXE_chat-bench"))

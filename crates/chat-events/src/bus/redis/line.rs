@@ -221,10 +221,11 @@ where
     }
 }
 
-/// Pairs of a text and its value, if that is what it is.
+/// Pairs of a text and its value, if that is what it is. The library leaves out pairs without a value.
 fn fields(arguments: &[Value]) -> Option<Vec<(String, Value)>> {
     let (pairs, []) = arguments.as_chunks() else { return None };
-    pairs.iter().map(|[field, value]| Some((field.as_string()?, value.clone()))).collect()
+    let pair = |[field, value]: &[Value; 2]| Some((field.as_string()?, (!value.is_null()).then(|| value.clone())?));
+    pairs.iter().map(pair).collect()
 }
 
 /// Does the error say that there was no reply, and not that the reply was an error?
@@ -241,5 +242,19 @@ impl State {
             Err(error) if *error.kind() == ErrorKind::Timeout => Self::Dead,
             Ok(_) | Err(_) => Self::Free,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_that_are_not_pairs_of_a_text_and_a_value_are_sent_as_they_are() {
+        let text = Value::from_static_str;
+        assert_eq!(fields(&[text("a"), 1.into(), text("b"), 2.into()]).map(|pairs| pairs.len()), Some(2));
+        assert_eq!(fields(&[text("a"), 1.into(), text("b")]), None);
+        assert_eq!(fields(&[text("a"), Value::Null]), None);
+        assert_eq!(fields(&[Value::Null, 1.into()]), None);
     }
 }
