@@ -12,6 +12,7 @@ use crate::fleet::tally::Tally;
 use crate::fleet::{Fleet, Seat};
 use crate::http::{Sender, Target};
 use crate::peers::Peer;
+use crate::process::cpu_time_of_threads;
 use crate::quantity::{Quantity, median};
 use crate::raw::RawServer;
 use crate::usage::{Meter, Usage};
@@ -144,6 +145,7 @@ impl Subject {
 
     async fn measure(&mut self, burst: usize, duration: Duration, cores: &Cores) -> Result<Sample, Failure> {
         let before = self.fleet.tally.delivered();
+        let used = self.cpu_time()?;
         let (meter, began) = (Meter::start(cores, &self.processes)?, Instant::now());
         let mut events = 0;
         while began.elapsed() < duration {
@@ -151,7 +153,12 @@ impl Subject {
             events += burst as u64;
         }
         let counts = Counts { events, deliveries: self.fleet.tally.delivered() - before };
-        Ok(Sample { counts, usage: meter.end()? })
+        Ok(Sample { counts, cpu: self.cpu_time()?.saturating_sub(used), usage: meter.end()? })
+    }
+
+    /// Exact also for few connections. None of these processes ends threads that have worked.
+    fn cpu_time(&self) -> Result<Duration, Failure> {
+        self.processes.iter().map(|process| cpu_time_of_threads(*process)).sum()
     }
 
     /// Has so many messages come at once and waits until every connection has all of them.
@@ -170,13 +177,14 @@ impl Subject {
 /// One measurement.
 struct Sample {
     counts: Counts,
+    cpu: Duration,
     usage: Usage,
 }
 
 impl Sample {
     /// Processor time per delivery.
     fn microseconds(&self) -> f64 {
-        self.usage.cpu.as_secs_f64() * 1e6 / self.counts.deliveries as f64
+        self.cpu.as_secs_f64() * 1e6 / self.counts.deliveries as f64
     }
 }
 
@@ -290,9 +298,9 @@ mod tests {
     use super::*;
 
     fn sample(deliveries: u64, cpu_ms: u64) -> Sample {
-        let usage =
-            Usage { wall: Duration::from_secs(1), cpu: Duration::from_millis(cpu_ms), client: 0.5, others: 0.5 };
-        Sample { counts: Counts { events: deliveries / 10, deliveries }, usage }
+        let (wall, cpu) = (Duration::from_secs(1), Duration::from_millis(cpu_ms));
+        let usage = Usage { wall, cpu, client: 0.5, others: 0.5 };
+        Sample { counts: Counts { events: deliveries / 10, deliveries }, cpu, usage }
     }
 
     #[test]
