@@ -64,7 +64,7 @@ impl Drop for Fleet {
 impl Fleet {
     /// Connects all of them and waits until each is subscribed.
     pub(crate) async fn join(seats: Vec<Seat>, tally: Tally) -> Result<Self, Failure> {
-        let mut fleet = Self { tally: Arc::new(tally), size: 0, tasks: JoinSet::new(), runtime: None };
+        let mut fleet = Self::empty(tally, None);
         fleet.grow(seats).await?;
         Ok(fleet)
     }
@@ -83,7 +83,7 @@ impl Fleet {
                 yield_now().await;
             }
         });
-        let mut fleet = Self { tally: Arc::new(tally), size: 0, tasks: JoinSet::new(), runtime: Some(runtime) };
+        let mut fleet = Self::empty(tally, Some(runtime));
         fleet.grow(seats).await?;
         Ok(fleet)
     }
@@ -91,13 +91,16 @@ impl Fleet {
     /// Connects all of them at the same time, and goes on with those that are subscribed when all are, or patience ends.
     pub(crate) async fn storm(seats: Vec<Seat>, tally: Tally, patience: Duration) -> Result<Self, Failure> {
         // A single queue would have every delay that is measured meanwhile behind thousands of connections.
-        let runtime = Some(thread(|builder| builder)?);
-        let mut fleet = Self { tally: Arc::new(tally), size: 0, tasks: JoinSet::new(), runtime };
+        let mut fleet = Self::empty(tally, Some(thread(|builder| builder)?));
         let all = seats.len();
         match timeout(patience, fleet.enter(seats, all)).await {
             Ok(outcome) => outcome.map(|()| fleet),
             Err(_) => Ok(fleet),
         }
+    }
+
+    fn empty(tally: Tally, runtime: Option<Runtime>) -> Self {
+        Self { tally: Arc::new(tally), size: 0, tasks: JoinSet::new(), runtime }
     }
 
     /// Connects more.

@@ -83,6 +83,19 @@ impl Load {
         self.fleet.tally.reach(goal).await?;
         Ok(Sent { messages: timetable.count, late })
     }
+
+    /// The same, and how long each delivery took, in microseconds.
+    pub(crate) async fn delays(&mut self, per_second: f64, duration: Duration) -> Result<Histogram<u64>, Failure> {
+        self.fleet.tally.take_delays();
+        self.steady(per_second, duration).await?;
+        self.taken()
+    }
+
+    /// How long each delivery took since this was last taken, in microseconds.
+    pub(crate) fn taken(&self) -> Result<Histogram<u64>, Failure> {
+        let delays = self.fleet.tally.take_delays().filter(|delays| !delays.is_empty());
+        delays.ok_or_else(|| Failure::new("no delay was measured"))
+    }
 }
 
 /// What was sent.

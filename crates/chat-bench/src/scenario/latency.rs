@@ -48,7 +48,7 @@ pub(super) async fn run(bench: &mut Bench) -> Result<Vec<Figure>, Failure> {
         payload = load.fleet.tally.payload();
         let mut points = Vec::new();
         for rate in bench.scale.rates {
-            let delays = sweep(&mut load, *rate, bench.scale.round).await?;
+            let delays = load.delays(f64::from(*rate), bench.scale.round).await?;
             let [p50, p99] = [0.5, 0.99].map(|quantile| milliseconds(&delays, quantile));
             eprintln!("  {rate}/s: p50 {p50}, p99 {p99}");
             points.push((f64::from(*rate), p50.value(), p99.value()));
@@ -65,13 +65,6 @@ pub(super) async fn run(bench: &mut Bench) -> Result<Vec<Figure>, Failure> {
     Ok(figures)
 }
 
-/// What came at one of the rates.
-async fn sweep(load: &mut Load, rate: u32, duration: Duration) -> Result<Histogram<u64>, Failure> {
-    load.fleet.tally.take_delays();
-    load.steady(f64::from(rate), duration).await?;
-    taken(load)
-}
-
 fn curve(of: &str, points: &[(f64, f64, f64)]) -> [Curve; 2] {
     let curve = |part: &str, points: Vec<_>| Curve { name: format!("{of}, {part}"), points };
     [
@@ -82,11 +75,6 @@ fn curve(of: &str, points: &[(f64, f64, f64)]) -> [Curve; 2] {
 
 fn plot(curves: Vec<Curve>) -> Plot {
     Plot { title: "HTTP send to WebSocket receive", x: "messages per second", y: "ms", curves }
-}
-
-fn taken(load: &Load) -> Result<Histogram<u64>, Failure> {
-    let delays = load.fleet.tally.take_delays().filter(|delays| !delays.is_empty());
-    delays.ok_or_else(|| Failure::new("no delay was measured"))
 }
 
 /// Lines of the comparison.
@@ -129,7 +117,7 @@ impl Measured {
         let meter = Meter::start(&bench.cores, processes)?;
         let sent = load.steady(rate, bench.scale.measurement).await?;
         let usage = meter.end()?;
-        let delays = taken(load)?;
+        let delays = load.taken()?;
         let what = format!(
             "{} messages at {PER_SECOND}/s on a fixed timetable, {ROOMS} rooms, {} sessions, {} deliveries",
             sent.messages,
@@ -150,7 +138,7 @@ impl Measured {
     }
 }
 
-fn milliseconds(delays: &Histogram<u64>, quantile: f64) -> Quantity {
+pub(super) fn milliseconds(delays: &Histogram<u64>, quantile: f64) -> Quantity {
     Quantity::Milliseconds(delays.value_at_quantile(quantile) as f64 / 1e3)
 }
 

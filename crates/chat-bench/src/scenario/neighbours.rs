@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::try_join;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::latency::milliseconds;
 use crate::failure::Failure;
 use crate::figure::{Bound, Figure};
 use crate::fleet::tally::Tally;
@@ -67,12 +68,8 @@ pub(super) async fn run(bench: &mut Bench) -> Result<Vec<Figure>, Failure> {
 }
 
 /// Of the deliveries in small rooms, in milliseconds.
-async fn p99(load: &mut Load, duration: Duration) -> Result<f64, Failure> {
-    load.fleet.tally.take_delays();
-    load.steady(PER_SECOND, duration).await?;
-    let delays = load.fleet.tally.take_delays().filter(|delays| !delays.is_empty());
-    let delays = delays.ok_or_else(|| Failure::new("no delay was measured"))?;
-    Ok(delays.value_at_quantile(0.99) as f64 / 1e3)
+async fn p99(small: &mut Load, duration: Duration) -> Result<f64, Failure> {
+    Ok(milliseconds(&small.delays(PER_SECOND, duration).await?, 0.99).value())
 }
 
 /// A room with all its sessions, and who sends there.

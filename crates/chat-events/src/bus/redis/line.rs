@@ -224,8 +224,10 @@ where
 /// Pairs of a text and its value, if that is what it is. The library leaves out pairs without a value.
 fn fields(arguments: &[Value]) -> Option<Vec<(String, Value)>> {
     let (pairs, []) = arguments.as_chunks() else { return None };
-    let pair = |[field, value]: &[Value; 2]| Some((field.as_string()?, (!value.is_null()).then(|| value.clone())?));
-    pairs.iter().map(pair).collect()
+    if pairs.iter().any(|[_, value]| value.is_null()) {
+        return None;
+    }
+    pairs.iter().map(|[field, value]| Some((field.as_string()?, value.clone()))).collect()
 }
 
 /// Does the error say that there was no reply, and not that the reply was an error?
