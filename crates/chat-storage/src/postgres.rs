@@ -5,6 +5,7 @@ mod channels;
 mod lane;
 mod memory;
 mod messages;
+mod single;
 mod users;
 mod write;
 

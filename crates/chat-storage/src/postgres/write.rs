@@ -6,6 +6,7 @@ use chat_domain::{Member, UserId, UserStatus};
 use sqlx::{PgConnection, Postgres, Row, postgres::PgArguments, query::Query};
 use uuid::Uuid;
 
+use super::single::Single;
 use crate::{
     batch::{Changes, storable},
     rows::{Places, column},
@@ -87,7 +88,9 @@ pub(super) async fn write(
     read: &Places,
     senders: &Senders,
 ) -> Result<bool, sqlx::Error> {
-    let statement = if changes.are_sends() {
+    let statement = if let Some(single) = Single::of(changes, read, senders) {
+        single.statement()
+    } else if changes.are_sends() {
         bind_markers(bind_inserts(bind_gate(sqlx::query(SENDS), changes, read, senders), changes), changes)
     } else {
         let statement = bind_inserts(bind_gate(sqlx::query(ALL), changes, read, senders), changes);

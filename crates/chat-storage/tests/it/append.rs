@@ -1,7 +1,7 @@
 //! Batches of commands: numbers, refusals, and what is written.
 
 use chat_domain::{
-    Actor, ChannelType, MemberRole, MessageContent, MessageId, Refusal, Subject, UserId, UserStatus,
+    Actor, ChannelId, ChannelType, MemberRole, MessageContent, MessageId, Refusal, Subject, UserId, UserStatus,
     ledger::{Action, NewMessage},
     message::{Attachment, Image, Text},
 };
@@ -73,6 +73,35 @@ async fn what_was_appended_is_read_back(#[values(Kind::Sqlite, Kind::Postgres)] 
     assert_eq!((view.channel.last_seq, view.channel.message_count, view.member_count), (8, 6, 2));
     assert_eq!(view.member.unwrap().role, MemberRole::Member);
     assert_eq!(world.store.message(MessageId::new(world.now())).await.unwrap(), None);
+}
+
+/// PostgreSQL has a statement of its own for a send that is alone.
+#[rstest]
+#[tokio::test]
+async fn a_send_leaves_the_same_behind_alone_and_among_others(#[values(Kind::Sqlite, Kind::Postgres)] kind: Kind) {
+    let world = World::new(kind).await;
+    let alice = world.user("alice").await;
+    let [alone, among] = [world.group(alice, &[]).await, world.group(alice, &[]).await];
+    let second = async |group, others: &[ChannelId]| {
+        let first = message_of(&world.accept(world.send_once(group, alice, "a\0b", &group.to_string())).await).id;
+        let content = MessageContent::System(Text { text: "c\0d".into() });
+        let message = NewMessage { content, reply_to: Some(first), ..world.message(group, alice, "") };
+        let sends = others.iter().map(|other| world.send(*other, alice, "another"));
+        let sends = [world.command(Action::Send(message))].into_iter().chain(sends);
+        let appended = world.append(sends.collect()).await.remove(0).unwrap();
+        let sent = message_of(&appended).clone();
+        assert_eq!(world.store.message(sent.id).await.unwrap().as_ref(), Some(&sent));
+        assert_eq!(world.log(group).await.pop(), appended.event);
+
+        let view = world.store.channel(group, alice).await.unwrap().unwrap();
+        assert_eq!(view.channel.updated_at, sent.sent_at);
+        let member = view.member.unwrap();
+        let counters =
+            (view.channel.last_seq, view.channel.message_count, member.last_read_seq, member.last_read_count);
+        (sent.seq, sent.content, sent.reply_to == Some(first), counters)
+    };
+    let [third, fourth] = [world.group(alice, &[]).await, world.group(alice, &[]).await];
+    assert_eq!(second(alone, &[]).await, second(among, &[third, fourth]).await);
 }
 
 /// PostgreSQL has no NUL in its texts: one such name must not take a whole batch with it.

@@ -92,7 +92,10 @@ async fn a_reader_never_sees_a_hole(#[values(Kind::Sqlite, Kind::Postgres)] kind
 /// Whatever a process remembers of earlier batches, it does not miss what another one has changed since.
 #[rstest]
 #[tokio::test]
-async fn what_another_process_has_changed_counts(#[values(Kind::Sqlite, Kind::Postgres)] kind: Kind) {
+async fn what_another_process_has_changed_counts(
+    #[values(Kind::Sqlite, Kind::Postgres)] kind: Kind,
+    #[values(1, 2)] at_once: usize,
+) {
     let world = World::new(kind).await;
     let [alice, bob] = world.users(["alice", "bob"]).await;
     let channel = world.group(alice, &[bob]).await;
@@ -101,29 +104,29 @@ async fn what_another_process_has_changed_counts(#[values(Kind::Sqlite, Kind::Po
     };
     let name = async || world.store.channel(channel, bob).await.unwrap().unwrap().channel.details.name.unwrap();
 
-    let process = Process::that_knows(&world, channel, bob).await;
+    let process = Process::that_knows(&world, channel, bob, at_once).await;
     world.accept(world.send(channel, alice, "from alice")).await;
     process.send(bob).await.unwrap();
 
-    let process = Process::that_knows(&world, channel, bob).await;
+    let process = Process::that_knows(&world, channel, bob, at_once).await;
     world.accept(world.rename(channel, alice, "another name")).await;
     process.send(bob).await.unwrap();
     assert_eq!(name().await, "another name");
 
-    let process = Process::that_knows(&world, channel, bob).await;
+    let process = Process::that_knows(&world, channel, bob, at_once).await;
     set_status(UserStatus::Suspended).await;
     assert_eq!(process.send(bob).await.unwrap_err(), Refusal::UserNotActive(UserStatus::Suspended));
     set_status(UserStatus::Active).await;
     process.send(bob).await.unwrap();
 
     // As after a restore from a backup, whose log is as long.
-    let process = Process::that_knows(&world, channel, bob).await;
+    let process = Process::that_knows(&world, channel, bob, at_once).await;
     world.execute("UPDATE channels SET name = 'restored'").await;
     world.store.renew_epochs().await.unwrap();
     process.send(bob).await.unwrap();
     assert_eq!(name().await, "restored");
 
-    let process = Process::that_knows(&world, channel, bob).await;
+    let process = Process::that_knows(&world, channel, bob, at_once).await;
     world.accept(world.deactivate(channel, alice)).await;
     assert_eq!(process.send(bob).await.unwrap_err(), Refusal::ChannelInactive);
     world.assert_no_holes(channel).await;
@@ -132,7 +135,10 @@ async fn what_another_process_has_changed_counts(#[values(Kind::Sqlite, Kind::Po
 /// Also when others have used the channel in the same process before the member that was removed comes back to it.
 #[rstest]
 #[tokio::test]
-async fn who_was_removed_by_another_process_stays_out(#[values(Kind::Sqlite, Kind::Postgres)] kind: Kind) {
+async fn who_was_removed_by_another_process_stays_out(
+    #[values(Kind::Sqlite, Kind::Postgres)] kind: Kind,
+    #[values(1, 2)] at_once: usize,
+) {
     let world = World::new(kind).await;
     let [alice, bob] = world.users(["alice", "bob"]).await;
     let channel = world.group(alice, &[bob]).await;
@@ -140,7 +146,7 @@ async fn who_was_removed_by_another_process_stays_out(#[values(Kind::Sqlite, Kin
     // More than a process does without its memory after that was wrong.
     const MANY: usize = 100;
     for others_before in [0, 1] {
-        let process = Process::that_knows(&world, channel, bob).await;
+        let process = Process::that_knows(&world, channel, bob, at_once).await;
         for _ in 0..others_before {
             process.send(alice).await.unwrap();
         }
@@ -155,7 +161,7 @@ async fn who_was_removed_by_another_process_stays_out(#[values(Kind::Sqlite, Kin
         world.accept(world.add(channel, alice, bob)).await;
 
         // And who comes back does not find the membership of before.
-        let process = Process::that_knows(&world, channel, bob).await;
+        let process = Process::that_knows(&world, channel, bob, at_once).await;
         world.accept(world.remove(channel, alice, bob)).await;
         world.accept(world.add(channel, alice, bob)).await;
         let joined = members().await.into_iter().map(|view| view.member.joined_at).collect::<Vec<_>>();
@@ -172,20 +178,26 @@ struct Process<'w> {
     world: &'w World,
     store: Arc<dyn Storage>,
     channel: ChannelId,
+    /// How many messages it sends at once.
+    at_once: usize,
 }
 
 impl<'w> Process<'w> {
     /// One in which this user has just sent to the channel, more than once.
-    async fn that_knows(world: &'w World, channel: ChannelId, user: UserId) -> Self {
-        let process = Self { world, store: world.open_another().await, channel };
+    async fn that_knows(world: &'w World, channel: ChannelId, user: UserId, at_once: usize) -> Self {
+        let process = Self { world, store: world.open_another().await, channel, at_once };
         for _ in 0..2 {
             process.send(user).await.unwrap();
         }
         process
     }
 
+    /// The last answer: all are alike.
     async fn send(&self, user: UserId) -> Result<Appended, Refusal> {
-        let send = self.world.send(self.channel, user, "hello");
-        self.store.append(vec![send]).await.unwrap().remove(0)
+        let sends = (0..self.at_once).map(|_| self.world.send(self.channel, user, "hello"));
+        let mut answers = self.store.append(sends.collect()).await.unwrap();
+        let last = answers.pop().unwrap();
+        assert!(answers.iter().all(|answer| answer.as_ref().err() == last.as_ref().err()), "{answers:?}");
+        last
     }
 }
