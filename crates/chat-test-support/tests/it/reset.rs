@@ -61,9 +61,12 @@ async fn more_than_is_replayed_resets(#[case] storage: Storage) {
 #[case::postgres(Storage::Postgres)]
 #[tokio::test]
 async fn what_is_no_longer_kept_resets(#[case] storage: Storage) {
-    let scene = Scene::start(System::builder().storage(storage)).await;
+    let mut scene = Scene::start(System::builder().storage(storage)).await;
     for number in 0..10 {
         scene.alice.api.send(scene.channel, &number.to_string()).await;
+    }
+    for _ in 0..10 {
+        scene.witness.until("MESSAGE").await;
     }
     // As a retention does: the room is open and remembers more than the log has.
     let retain = "DELETE FROM channel_events WHERE channel_id = :channel AND seq < 6;
@@ -85,6 +88,27 @@ async fn what_is_no_longer_kept_resets(#[case] storage: Storage) {
         assert_eq!(stock.next().await.expect("a frame")["seq"], seq);
     }
     stock.expect("SUBSCRIBED").await;
+}
+
+/// Events came and went while nothing was heard of them. What is sent then cannot be delivered behind the last one.
+#[rstest]
+#[case::sqlite(Storage::Sqlite)]
+#[case::postgres(Storage::Postgres)]
+#[tokio::test]
+async fn a_room_starts_anew_when_what_it_would_deliver_next_is_no_longer_kept(#[case] storage: Storage) {
+    let mut scene = Scene::start(System::builder().storage(storage)).await;
+    scene.goes_on().await;
+    let gone = "UPDATE channels SET last_seq = last_seq + 10, oldest_seq = last_seq + 11 WHERE id = :channel;";
+    sql::execute(&scene.system, gone, scene.channel).await;
+    scene.alice.api.send(scene.channel, "live").await;
+    assert_eq!(scene.witness.close_code().await, Some(1013));
+
+    let mut back = crate::stock::Stock::sign_in(&scene.url(), &scene.alice.token).await;
+    back.subscribe_after(scene.channel, 1).await;
+    assert_eq!(back.expect("RESET").await["reason"], "TOO_OLD");
+    back.expect("SUBSCRIBED").await;
+    scene.alice.api.send(scene.channel, "on").await;
+    while back.until("MESSAGE").await["content"] != "on" {}
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::tungstenite::{Error, Message, WebSocket};
@@ -73,8 +73,10 @@ impl Stock {
 
     /// The next text frame, or the close code.
     pub(crate) async fn next(&mut self) -> Result<Value, Option<u16>> {
+        // However many pings come meanwhile.
+        let deadline = Instant::now() + DEADLINE;
         loop {
-            match timeout(DEADLINE, self.socket.next()).await.expect("a frame in time") {
+            match timeout_at(deadline, self.socket.next()).await.expect("a frame in time") {
                 Some(Ok(Message::Text(text))) => return Ok(serde_json::from_str(&text).unwrap()),
                 Some(Ok(Message::Close(frame))) => return Err(frame.map(|frame| frame.code.into())),
                 Some(Ok(_)) => {}

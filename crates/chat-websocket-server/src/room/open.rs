@@ -329,13 +329,20 @@ impl OpenRoom {
         session.outbox.push(ServerFrame::Unsubscribed { id: None, channel_id, reason }.encode());
     }
 
-    /// The log goes up to here; or it is another log, restored from a backup. Then the sessions are sent away: when they
-    /// come back, they are checked against the memberships of that log and start anew in it.
+    /// The log goes up to here. If it is another log, restored from a backup, or has no longer what this room would deliver
+    /// next, the sessions are sent away: when they come back, they are checked against the memberships of that log, and told
+    /// if something is gone for good.
     pub(super) fn learn_head(&mut self, head: Head) {
-        if head.epoch == self.epoch {
+        let goes_on = head.oldest_seq <= self.sequencer.delivered() + 1;
+        if head.epoch == self.epoch && goes_on {
             return self.sequencer.observe_head(head.head_seq, Instant::now());
         }
-        warn!(channel.id = %self.room.channel_id, "the log was replaced, its sessions start anew");
+        warn!(
+            channel.id = %self.room.channel_id,
+            log.oldest = head.oldest_seq,
+            room.delivered = self.sequencer.delivered(),
+            "the log was replaced or does not go on where this room is, its sessions start anew"
+        );
         let limits = self.room.context.limits;
         self.subscribers.close(CloseReason::TryAgainLater);
         self.epoch = head.epoch;
@@ -375,7 +382,10 @@ impl OpenRoom {
                 let log_end = LogReader::end(&logged, after);
                 let repair = self.sequencer.read_done(events, log_end, now, &mut self.ready);
                 metrics.repaired.inc_by(repair.events);
-                if log_end.is_some() {
+                if repair.events == 0 && self.sequencer.read_at().is_some() {
+                    // What has to come next is not there: perhaps it is no longer kept.
+                    self.doubt();
+                } else if log_end.is_some() {
                     self.room.handle.confirmation.lock().confirm(began);
                 }
                 if repair.disproved {
