@@ -113,7 +113,7 @@ impl Pages {
 
 impl Page {
     /// A known page and what came after it. It ends where the log has a hole, or an entry that does not decode.
-    fn extend(known: Option<&Self>, logged: &[LoggedEvent]) -> Self {
+    pub(crate) fn extend(known: Option<&Self>, logged: &[LoggedEvent]) -> Self {
         let mut frames = known.map(|page| page.frames.clone()).unwrap_or_default();
         let first = match known {
             Some(page) if !frames.is_empty() => page.first,
@@ -135,6 +135,11 @@ impl Page {
         let count = (upto + 1).saturating_sub(seq);
         let as_index = |number| usize::try_from(number).unwrap_or(usize::MAX);
         self.frames.iter().skip(as_index(skipped)).take(as_index(count))
+    }
+
+    /// The event `seq`, if it is on this page.
+    pub fn event(&self, seq: u64) -> Option<&TextFrame> {
+        self.frames.get(usize::try_from(seq.checked_sub(self.first)?).ok()?)
     }
 
     fn last(&self) -> Option<u64> {

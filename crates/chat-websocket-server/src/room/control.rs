@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::{
     protocol::{Position, RequestId},
+    reader::Page,
     session::SessionHandle,
 };
 
@@ -31,6 +32,8 @@ pub enum Control {
         replay: u64,
         /// The last event that was sent.
         after: u64,
+        /// Where it was read, for those who come after this one.
+        page: Arc<Page>,
     },
     /// The log goes up to here.
     Head(Head),

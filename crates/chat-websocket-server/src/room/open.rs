@@ -1,6 +1,6 @@
 //! A room that is open: what it does with what it hears and is asked.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{future::Future, iter, pin::Pin, sync::Arc};
 
 use chat_domain::{
     ChannelType, Epoch, UserId,
@@ -198,8 +198,9 @@ impl OpenRoom {
         match control {
             Control::Join(join) => self.join(join),
             Control::Leave { session_id, answer } => self.leave(session_id, answer),
-            Control::CaughtUp { session_id, replay, after } => {
+            Control::CaughtUp { session_id, replay, after, page } => {
                 if let Some(subscriber) = self.subscribers.take_caught_up(session_id, replay) {
+                    self.recent.reach_back(&page);
                     self.catch_up(subscriber, after);
                 }
             }
@@ -262,14 +263,18 @@ impl OpenRoom {
         }
         let missing = delivered - after;
         subscriber.replayed += missing;
-        let outbox = &subscriber.session.outbox;
-        if self.recent.after(after).is_some_and(|frames| outbox.push_if_space(frames.cloned())) {
-            return self.go_live(subscriber, delivered);
+        let caught_up = self.recent.after(after).is_some_and(|frames| {
+            // With what says that this was all, so that both go out in one write.
+            let frames = frames.cloned().chain(iter::once(subscriber.subscribed(self.log(), delivered)));
+            subscriber.session.outbox.push_if_space(frames)
+        });
+        if caught_up {
+            return self.let_in(subscriber, delivered);
         }
         self.replays += 1;
         let ended = CancellationToken::new();
         let replay = Replay {
-            log: Log { channel_id: self.room.channel_id, epoch: self.epoch },
+            log: self.log(),
             number: self.replays,
             after,
             upto: delivered,
@@ -281,19 +286,17 @@ impl OpenRoom {
         self.subscribers.insert(subscriber);
     }
 
-    fn go_live(&mut self, mut subscriber: Subscriber, has: u64) {
-        let session = Arc::clone(&subscriber.session);
-        let subscribed = ServerFrame::Subscribed {
-            id: subscriber.request_id.take(),
-            channel_id: self.room.channel_id,
-            head_seq: has,
-            epoch: self.epoch,
-            replayed: subscriber.replayed,
-        };
-        session.outbox.push(subscribed.encode());
+    fn go_live(&mut self, subscriber: Subscriber, has: u64) {
+        subscriber.session.outbox.push(subscriber.subscribed(self.log(), has));
+        self.let_in(subscriber, has);
+    }
+
+    /// From now on a session that was told so is sent what the room delivers.
+    fn let_in(&mut self, mut subscriber: Subscriber, has: u64) {
         if self.closed && has >= self.sequencer.delivered() {
-            return self.unsubscribe(&session, UnsubscribeReason::ChannelClosed);
+            return self.unsubscribe(&subscriber.session, UnsubscribeReason::ChannelClosed);
         }
+        subscriber.request_id = None;
         subscriber.progress = Progress::Live(has + 1);
         self.subscribers.insert(subscriber);
     }
@@ -337,12 +340,7 @@ impl OpenRoom {
         if head.epoch == self.epoch && goes_on {
             return self.sequencer.observe_head(head.head_seq, Instant::now());
         }
-        warn!(
-            channel.id = %self.room.channel_id,
-            log.oldest = head.oldest_seq,
-            room.delivered = self.sequencer.delivered(),
-            "the log was replaced or does not go on where this room is, its sessions start anew"
-        );
+        warn!(channel.id = %self.room.channel_id, "the log was replaced or lost what comes next, its sessions start anew");
         let limits = self.room.context.limits;
         self.subscribers.close(CloseReason::TryAgainLater);
         self.epoch = head.epoch;
@@ -476,6 +474,10 @@ impl OpenRoom {
                 self.unsubscribe(&subscriber.session, UnsubscribeReason::ChannelClosed);
             }
         }
+    }
+
+    const fn log(&self) -> Log {
+        Log { channel_id: self.room.channel_id, epoch: self.epoch }
     }
 
     /// Lets others see how far the room is, and starts or stops its linger.

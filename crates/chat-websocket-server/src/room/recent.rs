@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::frame::TextFrame;
+use crate::{frame::TextFrame, reader::Page};
 
 /// The newest delivered events of one room, without a hole, within bounds: the oldest go first.
 #[derive(Debug)]
@@ -46,6 +46,18 @@ impl Recent {
         }
     }
 
+    /// Adds events before the oldest one from a page of the same log, as far as they fit: whoever has read them is hardly the
+    /// last one to come back, and the others need not read.
+    pub(super) fn reach_back(&mut self, page: &Page) {
+        while self.frames.len() < self.limits.events
+            && let Some(frame) = page.event(self.next - self.frames.len() as u64 - 1)
+            && self.bytes + frame.len() <= self.limits.bytes
+        {
+            self.bytes += frame.len();
+            self.frames.push_front(frame.clone());
+        }
+    }
+
     /// The events after `seq` up to the newest, or `None` if some of them are not here.
     pub(super) fn after(&self, seq: u64) -> Option<impl Iterator<Item = &TextFrame> + Clone> {
         let missing = usize::try_from(self.next.checked_sub(seq + 1)?).ok()?;
@@ -56,6 +68,10 @@ impl Recent {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::RangeInclusive;
+
+    use chat_domain::{ChannelId, Timestamp, ports::LoggedEvent};
+
     use super::*;
 
     fn recent(limits: RecentLimits, head: u64, count: u64) -> Recent {
@@ -83,6 +99,36 @@ mod tests {
         let recent = recent(RecentLimits::default(), 10, 3);
         assert_eq!(after(&recent, 9), None);
         assert_eq!(after(&recent, 14), None, "the room is behind");
+    }
+
+    #[test]
+    fn reaches_back_to_what_was_read_from_the_log() {
+        let channel_id = ChannelId::new(Timestamp::from_millis(0));
+        let logged = |seq| {
+            let body = format!(r#"{{"type":"MESSAGE","channelId":"{channel_id}","seq":{seq}}}"#).into();
+            LoggedEvent { channel_id, seq, body }
+        };
+        let page = |seqs: RangeInclusive<u64>| Page::extend(None, &seqs.map(logged).collect::<Vec<_>>());
+        let count = |recent: &Recent, seq| recent.after(seq).map(Iterator::count);
+
+        let mut all = recent(RecentLimits::default(), 10, 3);
+        all.reach_back(&page(12..=20));
+        assert_eq!(count(&all, 9), None, "the page does not go that far back");
+        all.reach_back(&page(3..=8));
+        assert_eq!(count(&all, 7), None, "there would be a hole");
+        all.reach_back(&page(5..=20));
+        assert_eq!((count(&all, 4), count(&all, 3)), (Some(9), None));
+
+        let mut few = recent(RecentLimits { events: 5, bytes: 10_000 }, 10, 3);
+        few.reach_back(&page(1..=20));
+        assert_eq!((count(&few, 8), count(&few, 7)), (Some(5), None));
+        let of_four = few.bytes - page(9..=9).event(9).unwrap().len();
+        let mut small = recent(RecentLimits { events: 100, bytes: of_four }, 10, 3);
+        small.reach_back(&page(1..=20));
+        assert_eq!((count(&small, 9), count(&small, 8)), (Some(4), None));
+        let mut none = recent(RecentLimits::default(), 0, 0);
+        none.reach_back(&page(1..=20));
+        assert_eq!(count(&none, 0), Some(0));
     }
 
     #[test]
