@@ -7,8 +7,8 @@ use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use uuid::Uuid;
 
 use crate::{
+    frame::TextFrame,
     protocol::{Position, RequestId},
-    reader::Page,
     session::SessionHandle,
 };
 
@@ -32,8 +32,8 @@ pub enum Control {
         replay: u64,
         /// The last event that was sent.
         after: u64,
-        /// Where it was read, for those who come after this one.
-        page: Arc<Page>,
+        /// The newest of them, for those who come after this one.
+        newest: Vec<TextFrame>,
     },
     /// The log goes up to here.
     Head(Head),

@@ -198,9 +198,9 @@ impl OpenRoom {
         match control {
             Control::Join(join) => self.join(join),
             Control::Leave { session_id, answer } => self.leave(session_id, answer),
-            Control::CaughtUp { session_id, replay, after, page } => {
+            Control::CaughtUp { session_id, replay, after, newest } => {
                 if let Some(subscriber) = self.subscribers.take_caught_up(session_id, replay) {
-                    self.recent.reach_back(&page);
+                    self.recent.reach_back(after, newest);
                     self.catch_up(subscriber, after);
                 }
             }
@@ -223,7 +223,7 @@ impl OpenRoom {
             return self.turn_away(&session, request_id);
         }
         self.channel_type = Some(access.channel_type);
-        self.sequencer.observe_head(seq, Instant::now());
+        self.learn_head(access.head);
         self.room.handle.confirmation.lock().confirm(read_at);
         self.closed |= !access.active && self.sequencer.delivered() >= seq;
 
@@ -278,6 +278,7 @@ impl OpenRoom {
             number: self.replays,
             after,
             upto: delivered,
+            keeps: self.room.context.limits.recent,
             ended: ended.clone(),
             room: Arc::clone(&self.room.handle.inbox),
         };
@@ -336,11 +337,12 @@ impl OpenRoom {
     /// next, the sessions are sent away: when they come back, they are checked against the memberships of that log, and told
     /// if something is gone for good.
     pub(super) fn learn_head(&mut self, head: Head) {
-        let goes_on = head.oldest_seq <= self.sequencer.delivered() + 1;
-        if head.epoch == self.epoch && goes_on {
+        let has_next = head.oldest_seq <= self.sequencer.delivered() + 1;
+        if head.epoch == self.epoch && has_next {
             return self.sequencer.observe_head(head.head_seq, Instant::now());
         }
-        warn!(channel.id = %self.room.channel_id, "the log was replaced or lost what comes next, its sessions start anew");
+        let what = if has_next { "replaced" } else { "cut off before what comes next" };
+        warn!(channel.id = %self.room.channel_id, "the log was {what}, its sessions start anew");
         let limits = self.room.context.limits;
         self.subscribers.close(CloseReason::TryAgainLater);
         self.epoch = head.epoch;

@@ -8,8 +8,9 @@
 //! - a later number is held back, within bounds: what does not fit is forgotten, the log has it;
 //! - when the missing ones do not come within the reorder window, the log is to be read from where the hole begins.
 //!
-//! What storage says exists is waited for, however long it takes. What the bus alone says exists is forgotten when a read
-//! that began later came to the end of the log without it: it was forged or corrupted.
+//! What storage says exists is waited for, however long it takes, or until the room learns that the log no longer has it.
+//! What the bus alone says exists is forgotten when a read that began later came to the end of the log without it: it was
+//! forged or corrupted.
 
 use std::{collections::BTreeMap, time::Duration};
 
