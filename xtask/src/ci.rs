@@ -3,6 +3,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::interrupt::Interrupt;
 use crate::outcome::{Outcome, failure};
 use crate::packages::Policy;
 use crate::shell::{cargo, output, program, root, run};
@@ -25,7 +26,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn ci(arguments: &Arguments) -> Outcome {
     let policy = if arguments.no_install { Policy::OnlySay } else { Policy::Install };
-    let mut report = Report::default();
+    let mut report = Report { interrupt: Interrupt::install()?, steps: Vec::new() };
     // What answers fast comes first.
     report.step("fmt", || rust_components().and_then(|()| run(&mut in_root(&["fmt", "--all", "--check"]))));
     report.step("tidy", tidy::tidy);
@@ -95,13 +96,17 @@ fn in_root(arguments: &[&str]) -> Command {
     command
 }
 
-#[derive(Default)]
 struct Report {
+    interrupt: Interrupt,
     steps: Vec<(&'static str, bool, Duration)>,
 }
 
 impl Report {
+    /// Nothing more is begun after somebody asked to stop.
     fn step(&mut self, name: &'static str, work: impl FnOnce() -> Outcome) {
+        if self.interrupt.came() {
+            return;
+        }
         say(format!("\n=== {name}"));
         let started = Instant::now();
         let outcome = work();
@@ -123,6 +128,9 @@ impl Report {
     }
 
     fn verdict(&self) -> Outcome {
+        if self.interrupt.came() {
+            return failure("interrupted");
+        }
         let failed: Vec<_> = self.steps.iter().filter(|(_, passed, _)| !passed).map(|(name, ..)| *name).collect();
         if failed.is_empty() { Ok(()) } else { failure(format!("failed: {}", failed.join(", "))) }
     }
@@ -139,11 +147,24 @@ mod unit {
     #[test]
     fn one_failed_step_fails_the_whole() {
         let report = |outcomes: &[(&'static str, bool)]| Report {
+            interrupt: Interrupt::default(),
             steps: outcomes.iter().map(|&(name, passed)| (name, passed, Duration::ZERO)).collect(),
         };
         report(&[("first", true), ("second", true)]).verdict().unwrap();
         let verdict = report(&[("first", false), ("second", true), ("third", false)]).verdict();
         assert_eq!(verdict.unwrap_err().0, "failed: first, third");
+    }
+
+    #[test]
+    fn nothing_is_begun_after_an_interrupt() {
+        let interrupt = Interrupt::default();
+        let mut report = Report { interrupt: interrupt.clone(), steps: Vec::new() };
+        report.step("first", || {
+            interrupt.come();
+            Ok(())
+        });
+        report.step("second", || panic!("it was begun"));
+        assert_eq!((report.steps.len(), report.verdict().unwrap_err().0.as_str()), (1, "interrupted"));
     }
 
     #[test]

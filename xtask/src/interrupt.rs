@@ -8,7 +8,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use crate::outcome::{Outcome, While};
 
 /// Whether somebody asked this command to stop.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(crate) struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
@@ -19,6 +19,12 @@ impl Interrupt {
             signal_hook::flag::register(signal, Arc::clone(&flag)).while_doing("installing the signal handlers")?;
         }
         Ok(Self(flag))
+    }
+
+    /// As if somebody had asked.
+    #[cfg(test)]
+    pub(crate) fn come(&self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn came(&self) -> bool {
