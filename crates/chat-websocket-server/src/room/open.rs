@@ -155,8 +155,9 @@ impl OpenRoom {
             }
             self.deliver_ready().await;
         }
-        for control in waiting.controls {
+        for (done, control) in (1..).zip(waiting.controls) {
             self.obey(control);
+            turn::let_others(done).await;
         }
         if waiting.presence_lost {
             self.presence.doubt(&mut self.subscribers);
