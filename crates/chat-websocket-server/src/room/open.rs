@@ -1,6 +1,6 @@
 //! A room that is open: what it does with what it hears and is asked.
 
-use std::{future::Future, iter, pin::Pin, sync::Arc};
+use std::{future::Future, pin::Pin, sync::Arc};
 
 use chat_domain::{
     ChannelType, Epoch, UserId,
@@ -155,9 +155,8 @@ impl OpenRoom {
             }
             self.deliver_ready().await;
         }
-        for (done, control) in (1..).zip(waiting.controls) {
+        for control in waiting.controls {
             self.obey(control);
-            turn::let_others(done).await;
         }
         if waiting.presence_lost {
             self.presence.doubt(&mut self.subscribers);
@@ -199,9 +198,8 @@ impl OpenRoom {
         match control {
             Control::Join(join) => self.join(join),
             Control::Leave { session_id, answer } => self.leave(session_id, answer),
-            Control::CaughtUp { session_id, replay, after, newest } => {
+            Control::CaughtUp { session_id, replay, after } => {
                 if let Some(subscriber) = self.subscribers.take_caught_up(session_id, replay) {
-                    self.recent.reach_back(after, newest);
                     self.catch_up(subscriber, after);
                 }
             }
@@ -264,22 +262,17 @@ impl OpenRoom {
         }
         let missing = delivered - after;
         subscriber.replayed += missing;
-        let caught_up = self.recent.after(after).is_some_and(|frames| {
-            // With what says that this was all, so that both go out in one write.
-            let frames = frames.cloned().chain(iter::once(subscriber.subscribed(self.log(), delivered)));
-            subscriber.session.outbox.push_if_space(frames)
-        });
-        if caught_up {
-            return self.let_in(subscriber, delivered);
+        let outbox = &subscriber.session.outbox;
+        if self.recent.after(after).is_some_and(|frames| outbox.push_if_space(frames.cloned())) {
+            return self.go_live(subscriber, delivered);
         }
         self.replays += 1;
         let ended = CancellationToken::new();
         let replay = Replay {
-            log: self.log(),
+            log: Log { channel_id: self.room.channel_id, epoch: self.epoch },
             number: self.replays,
             after,
             upto: delivered,
-            keeps: self.room.context.limits.recent,
             ended: ended.clone(),
             room: Arc::clone(&self.room.handle.inbox),
         };
@@ -288,17 +281,19 @@ impl OpenRoom {
         self.subscribers.insert(subscriber);
     }
 
-    fn go_live(&mut self, subscriber: Subscriber, has: u64) {
-        subscriber.session.outbox.push(subscriber.subscribed(self.log(), has));
-        self.let_in(subscriber, has);
-    }
-
-    /// From now on a session that was told so is sent what the room delivers.
-    fn let_in(&mut self, mut subscriber: Subscriber, has: u64) {
+    fn go_live(&mut self, mut subscriber: Subscriber, has: u64) {
+        let session = Arc::clone(&subscriber.session);
+        let subscribed = ServerFrame::Subscribed {
+            id: subscriber.request_id.take(),
+            channel_id: self.room.channel_id,
+            head_seq: has,
+            epoch: self.epoch,
+            replayed: subscriber.replayed,
+        };
+        session.outbox.push(subscribed.encode());
         if self.closed && has >= self.sequencer.delivered() {
-            return self.unsubscribe(&subscriber.session, UnsubscribeReason::ChannelClosed);
+            return self.unsubscribe(&session, UnsubscribeReason::ChannelClosed);
         }
-        subscriber.request_id = None;
         subscriber.progress = Progress::Live(has + 1);
         self.subscribers.insert(subscriber);
     }
@@ -477,10 +472,6 @@ impl OpenRoom {
                 self.unsubscribe(&subscriber.session, UnsubscribeReason::ChannelClosed);
             }
         }
-    }
-
-    const fn log(&self) -> Log {
-        Log { channel_id: self.room.channel_id, epoch: self.epoch }
     }
 
     /// Lets others see how far the room is, and starts or stops its linger.

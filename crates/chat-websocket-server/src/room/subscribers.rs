@@ -8,8 +8,7 @@ use uuid::Uuid;
 
 use crate::{
     frame::TextFrame,
-    protocol::{CloseReason, RequestId, ServerFrame},
-    reader::Log,
+    protocol::{CloseReason, RequestId},
     session::SessionHandle,
 };
 
@@ -58,12 +57,6 @@ pub(super) enum Progress {
 }
 
 impl Subscriber {
-    /// Tells it that it has everything of the log up to here.
-    pub(super) fn subscribed(&self, Log { channel_id, epoch }: Log, head_seq: u64) -> TextFrame {
-        let (id, replayed) = (self.request_id.clone(), self.replayed);
-        ServerFrame::Subscribed { id, channel_id, head_seq, epoch, replayed }.encode()
-    }
-
     const fn is_live(&self) -> bool {
         matches!(self.progress, Progress::Live(_))
     }

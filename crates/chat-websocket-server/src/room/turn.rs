@@ -13,8 +13,6 @@ use super::{event::RoomEvent, subscribers::Subscribers};
 
 /// Frames in a turn.
 pub(super) const FRAMES: usize = 128;
-/// Wishes that a room fulfils in a row: when thousands come back, each is sent what it has missed.
-const WISHES: usize = 16;
 /// Bytes in a turn, but for the last frame.
 const BYTES: usize = 256 * 1024;
 /// How long a room waits while more than half of its live sessions are crowded.
@@ -82,13 +80,6 @@ impl Turn {
 
     const fn is_over(&self) -> bool {
         self.frames >= FRAMES || self.bytes >= BYTES
-    }
-}
-
-/// Lets other rooms have the processor if so many wishes, fulfilled in a row, are enough.
-pub(super) async fn let_others(done: usize) {
-    if done.is_multiple_of(WISHES) {
-        tokio::task::yield_now().await;
     }
 }
 
