@@ -105,8 +105,10 @@ mod tests {
 
     #[test]
     fn threads_use_what_their_process_uses() {
-        // A process of its own: threads of this one end with other tests, and take with them what they have used.
-        let mut busy = std::process::Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
+        // A process of its own: threads of this one end with other tests, and take with them what they have used. It ends by
+        // itself after 20 s of processor time, should this test not come to end it.
+        let endless = "ulimit -t 20; while :; do :; done";
+        let mut busy = std::process::Command::new("sh").args(["-c", endless]).spawn().unwrap();
         let (id, began) = (busy.id(), std::time::Instant::now());
         let before = cpu_time_of_threads(id).unwrap();
         let mut after = before;
