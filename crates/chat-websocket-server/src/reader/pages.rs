@@ -129,9 +129,10 @@ impl Page {
         Self { first, frames }
     }
 
-    /// The event `seq` and those behind it, up to `upto` or the end of the page.
-    pub fn events(&self, seq: u64, upto: u64) -> impl Iterator<Item = &TextFrame> {
-        let skipped = seq.saturating_sub(self.first);
+    /// The event `seq` and those behind it, up to `upto`, as far as they are on the page.
+    pub fn events(&self, seq: u64, upto: u64) -> impl DoubleEndedIterator<Item = &TextFrame> {
+        let seq = seq.max(self.first);
+        let skipped = seq - self.first;
         let count = (upto + 1).saturating_sub(seq);
         let as_index = |number| usize::try_from(number).unwrap_or(usize::MAX);
         self.frames.iter().skip(as_index(skipped)).take(as_index(count))
@@ -181,6 +182,7 @@ mod tests {
     fn a_page_gives_what_is_asked_for_and_no_more() {
         let page = Page::extend(None, &logged(channel(), 129..=200));
         assert_eq!((count(&page, 129, 200), count(&page, 150, 160), count(&page, 200, 500)), (72, 11, 1));
+        assert_eq!((count(&page, 1, 150), count(&page, 1, 128)), (22, 0));
         assert!(page.has(129) && page.has(200) && !page.has(128) && !page.has(201));
     }
 

@@ -7,6 +7,7 @@ use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use uuid::Uuid;
 
 use crate::{
+    frame::TextFrame,
     protocol::{Position, RequestId},
     session::SessionHandle,
 };
@@ -31,6 +32,8 @@ pub enum Control {
         replay: u64,
         /// The last event that was sent.
         after: u64,
+        /// The newest of them, for those who come after this one.
+        newest: Vec<TextFrame>,
     },
     /// The log goes up to here.
     Head(Head),

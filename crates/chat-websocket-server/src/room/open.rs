@@ -1,6 +1,6 @@
 //! A room that is open: what it does with what it hears and is asked.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{future::Future, iter, pin::Pin, sync::Arc};
 
 use chat_domain::{
     ChannelType, Epoch, UserId,
@@ -26,7 +26,7 @@ use super::{
     replay::Replay,
     sequencer::{Sequencer, Verdict},
     subscribers::{Progress, Subscriber, Subscribers, Watch},
-    turn::{self, Turn},
+    turn::{self, Given, Turn},
 };
 use crate::{
     frame::UncheckedFrame,
@@ -62,6 +62,8 @@ pub(super) struct OpenRoom {
     ready: Vec<RoomEvent>,
     /// What its sessions were given to write.
     turn: Turn,
+    /// What those who came were given.
+    given: Given,
     courier: Courier,
     held: Held,
     heat: Heat,
@@ -76,6 +78,7 @@ impl OpenRoom {
         let limits = room.context.limits;
         let mut this = Self {
             turn: Turn::default(),
+            given: Given::default(),
             courier: Courier::new(Arc::clone(&room.context.metrics), Arc::clone(&room.context.clock)),
             heat: Heat::new(limits.coalesce, Instant::now()),
             held: Held::new(Arc::clone(&room.context.metrics)),
@@ -157,6 +160,7 @@ impl OpenRoom {
         }
         for control in waiting.controls {
             self.obey(control);
+            self.given.breathe().await;
         }
         if waiting.presence_lost {
             self.presence.doubt(&mut self.subscribers);
@@ -198,8 +202,9 @@ impl OpenRoom {
         match control {
             Control::Join(join) => self.join(join),
             Control::Leave { session_id, answer } => self.leave(session_id, answer),
-            Control::CaughtUp { session_id, replay, after } => {
+            Control::CaughtUp { session_id, replay, after, newest } => {
                 if let Some(subscriber) = self.subscribers.take_caught_up(session_id, replay) {
+                    self.recent.reach_back(after, newest);
                     self.catch_up(subscriber, after);
                 }
             }
@@ -262,17 +267,23 @@ impl OpenRoom {
         }
         let missing = delivered - after;
         subscriber.replayed += missing;
-        let outbox = &subscriber.session.outbox;
-        if self.recent.after(after).is_some_and(|frames| outbox.push_if_space(frames.cloned())) {
-            return self.go_live(subscriber, delivered);
+        let caught_up = self.recent.after(after).is_some_and(|frames| {
+            // With what says that this was all, so that both go out in one write.
+            let frames = frames.cloned().chain(iter::once(subscriber.subscribed(self.log(), delivered)));
+            subscriber.session.outbox.push_if_space(frames)
+        });
+        if caught_up {
+            self.given.add(missing);
+            return self.let_in(subscriber, delivered);
         }
         self.replays += 1;
         let ended = CancellationToken::new();
         let replay = Replay {
-            log: Log { channel_id: self.room.channel_id, epoch: self.epoch },
+            log: self.log(),
             number: self.replays,
             after,
             upto: delivered,
+            keeps: self.room.context.limits.recent,
             ended: ended.clone(),
             room: Arc::clone(&self.room.handle.inbox),
         };
@@ -281,19 +292,18 @@ impl OpenRoom {
         self.subscribers.insert(subscriber);
     }
 
-    fn go_live(&mut self, mut subscriber: Subscriber, has: u64) {
-        let session = Arc::clone(&subscriber.session);
-        let subscribed = ServerFrame::Subscribed {
-            id: subscriber.request_id.take(),
-            channel_id: self.room.channel_id,
-            head_seq: has,
-            epoch: self.epoch,
-            replayed: subscriber.replayed,
-        };
-        session.outbox.push(subscribed.encode());
+    fn go_live(&mut self, subscriber: Subscriber, has: u64) {
+        subscriber.session.outbox.push(subscriber.subscribed(self.log(), has));
+        self.let_in(subscriber, has);
+    }
+
+    /// From now on a session that was told so is sent what the room delivers.
+    fn let_in(&mut self, mut subscriber: Subscriber, has: u64) {
         if self.closed && has >= self.sequencer.delivered() {
-            return self.unsubscribe(&session, UnsubscribeReason::ChannelClosed);
+            return self.unsubscribe(&subscriber.session, UnsubscribeReason::ChannelClosed);
         }
+        self.given.add(1);
+        subscriber.request_id = None;
         subscriber.progress = Progress::Live(has + 1);
         self.subscribers.insert(subscriber);
     }
@@ -472,6 +482,10 @@ impl OpenRoom {
                 self.unsubscribe(&subscriber.session, UnsubscribeReason::ChannelClosed);
             }
         }
+    }
+
+    const fn log(&self) -> Log {
+        Log { channel_id: self.room.channel_id, epoch: self.epoch }
     }
 
     /// Lets others see how far the room is, and starts or stops its linger.

@@ -9,7 +9,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use super::{RoomContext, control::Control, inbox::Inbox};
+use super::{RecentLimits, RoomContext, control::Control, inbox::Inbox};
 use crate::{
     metrics::Metrics,
     protocol::{CloseReason, ErrorCode, ServerFrame},
@@ -30,8 +30,10 @@ pub(super) struct Replay {
     pub(super) number: u64,
     /// The last event that the client has.
     pub(super) after: u64,
-    /// The last event to send: the room has seen it, and with it who has left until then.
+    /// The last event to send, which the client does not have: the room has seen it, and with it who has left until then.
     pub(super) upto: u64,
+    /// What the room can keep of it.
+    pub(super) keeps: RecentLimits,
     /// Ends it: what the room says to the session after that comes after what was replayed.
     pub(super) ended: CancellationToken,
     /// Told when it is done.
@@ -113,7 +115,7 @@ impl Replay {
     /// Sends `after + 1 ..= upto`, then tells the room. Its reads are shared with others, and so end even if it is ended.
     async fn run(self, session: &SessionHandle, reader: &LogReader) {
         let (mut after, mut failures) = (self.after, 0);
-        while after < self.upto {
+        loop {
             let has_space = self.ended.run_until_cancelled(session.outbox.has_space()).await;
             if has_space != Some(true) {
                 return;
@@ -125,6 +127,12 @@ impl Replay {
                     failures = 0;
                     let events = page.events(after + 1, self.upto).cloned();
                     after += session.outbox.push_while_space(&self.ended, events);
+                    if after == self.upto {
+                        // From here on only: a room keeps what somebody has missed, and no whole page.
+                        let newest = self.keeps.newest(page.events(self.after + 1, after));
+                        let (session_id, replay) = (session.id, self.number);
+                        return self.room.report(Control::CaughtUp { session_id, replay, after, newest });
+                    }
                     continue;
                 }
             }
@@ -135,7 +143,6 @@ impl Replay {
             let backoff = tokio::time::sleep(BACKOFF * 2_u32.pow(failures - 1));
             let _: Option<()> = self.ended.run_until_cancelled(backoff).await;
         }
-        self.room.report(Control::CaughtUp { session_id: session.id, replay: self.number, after });
     }
 
     fn give_up(&self, session: &SessionHandle) {

@@ -8,7 +8,8 @@ use uuid::Uuid;
 
 use crate::{
     frame::TextFrame,
-    protocol::{CloseReason, RequestId},
+    protocol::{CloseReason, RequestId, ServerFrame},
+    reader::Log,
     session::SessionHandle,
 };
 
@@ -57,6 +58,12 @@ pub(super) enum Progress {
 }
 
 impl Subscriber {
+    /// Tells it that it has everything of the log up to here.
+    pub(super) fn subscribed(&self, Log { channel_id, epoch }: Log, head_seq: u64) -> TextFrame {
+        let (id, replayed) = (self.request_id.clone(), self.replayed);
+        ServerFrame::Subscribed { id, channel_id, head_seq, epoch, replayed }.encode()
+    }
+
     const fn is_live(&self) -> bool {
         matches!(self.progress, Progress::Live(_))
     }
