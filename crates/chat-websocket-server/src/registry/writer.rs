@@ -26,12 +26,12 @@ use super::{
 };
 use crate::session::{Registration, SessionHandle};
 
-/// Most sessions in one step. Few enough that what is published does not wait for more than some milliseconds, and many
-/// enough that a hundred thousand sessions take seconds.
-const SESSIONS_PER_STEP: usize = 128;
+/// Most sessions in one step: many enough that those of one room share commands, few enough that one step is some
+/// milliseconds of Redis's time.
+const SESSIONS_PER_STEP: usize = 512;
 /// How long changes are collected after something was written: a session that has just come opens its channels one after the
 /// other, and thousands that come at once need the processor more than the registry does.
-const REST: Duration = Duration::from_millis(100);
+const REST: Duration = Duration::from_millis(250);
 /// How long to wait after a failure, at first; doubled each time.
 const BACKOFF: Duration = Duration::from_millis(250);
 /// The longest such wait.
