@@ -1,7 +1,7 @@
 //! What sessions ask storage, asked for many of them at once.
 //!
 //! When thousands come back together, a query for each is most of what they cost, here and in the database. So questions
-//! wait until it is their turn, which is at once if few ask, and then go out in one query.
+//! wait until it is their turn, which is at once if nobody else asks, and then go out in one query.
 
 use std::{collections::HashMap, pin::Pin, sync::Arc, time::Duration};
 
@@ -11,7 +11,7 @@ use chat_domain::{
 };
 use common_server::{Lifecycle, Scope};
 use tokio::{
-    sync::{Semaphore, mpsc, oneshot},
+    sync::{AcquireError, OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     time::{Instant, timeout},
 };
 use tracing::warn;
@@ -23,7 +23,9 @@ pub(crate) const STORAGE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Users or pairs of a user and a channel in one query, but for the last question.
 const TOGETHER: usize = 64;
 /// Queries of a kind at once: one that is slow does not hold up all others.
-const TURNS: usize = 2;
+const TURNS: u32 = 2;
+/// From then on a query is slow. Until then the next one waits for it, and has more to ask.
+const SLOW: Duration = Duration::from_millis(10);
 /// Most questions of a kind that wait. Who has one more waits until there is room.
 const WAITING: usize = 16_384;
 
@@ -116,7 +118,7 @@ impl<Q: Clone + Send + 'static, A: Send + 'static> Line<Q, A> {
         weigh: impl Fn(&Q) -> usize + Send + 'static,
         ask: impl Fn(Vec<Q>) -> Asking<A> + Send + Sync + 'static,
     ) -> Self {
-        let ((questions, waiting), turns) = (mpsc::channel(WAITING), Arc::new(Semaphore::new(TURNS)));
+        let ((questions, waiting), turns) = (mpsc::channel(WAITING), Arc::new(Semaphore::new(TURNS as usize)));
         let (tasks, store) = (lifecycle.background().clone(), Store { what, ask: Arc::new(ask) });
         let (stop, serving) = (tasks.stopping().clone(), serve(waiting, Arc::clone(&turns), tasks, weigh, store));
         lifecycle.spawn_essential_background(what, async move {
@@ -146,7 +148,7 @@ async fn serve<Q: Clone + Send + 'static, A: Send + 'static>(
 ) {
     let mut together = Vec::new();
     while let Some(first) = waiting.recv().await {
-        let Ok(turn) = Arc::clone(&turns).acquire_owned().await else { return };
+        let Ok(turn) = turn(&turns).await else { return };
         let mut weight = weigh(&first.question);
         together.push(first);
         while weight < TOGETHER
@@ -165,6 +167,18 @@ async fn serve<Q: Clone + Send + 'static, A: Send + 'static>(
             store.answer(together).await;
             drop(turn);
         });
+    }
+}
+
+/// Waits until no query is under way, or only slow ones and fewer than there may be.
+async fn turn(turns: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, AcquireError> {
+    match timeout(SLOW, Arc::clone(turns).acquire_many_owned(TURNS)).await {
+        Ok(all) => {
+            let mut all = all?;
+            all.split(TURNS as usize - 1);
+            Ok(all)
+        }
+        Err(_) => Arc::clone(turns).acquire_owned().await,
     }
 }
 
