@@ -18,6 +18,11 @@ const SCHEMES: [&str; 6] = ["redis", "rediss", "redis-sentinel", "rediss-sentine
 /// Buffer for what a client tells of itself: nobody counts these, only that there was one matters.
 const NOTICES: usize = 32;
 
+/// Before the first attempt to connect, in milliseconds, and as much again at random.
+const FIRST_WAIT: u32 = 5;
+/// Between two attempts, in milliseconds.
+const LONGEST_WAIT: u32 = 1_000;
+
 /// How Redis is reached.
 pub(super) struct Access {
     pub(super) place: Place,
@@ -94,7 +99,7 @@ impl Access {
 
     fn lasting(&self, server: &Server, buffer: usize) -> Builder {
         let mut builder = self.builder(server, buffer);
-        builder.set_policy(ReconnectPolicy::new_exponential(0, 50, 1_000, 2));
+        builder.set_policy(reconnecting());
         // What broke with the connection is not kept for the next one: the keeper subscribes it again, and what was not
         // published is in the log.
         builder.with_connection_config(|connection| connection.max_command_attempts = 1);
@@ -123,6 +128,15 @@ impl Access {
             });
         builder
     }
+}
+
+/// How a connection is made, and made again when it is lost, for ever. The library waits before the very first attempt too,
+/// and adds up to 100 ms at random unless it is told otherwise: so the first wait is short, and each is twice the last one.
+fn reconnecting() -> ReconnectPolicy {
+    const NO_END: u32 = 0;
+    let mut policy = ReconnectPolicy::new_exponential(NO_END, FIRST_WAIT, LONGEST_WAIT, 2);
+    policy.set_jitter(FIRST_WAIT);
+    policy
 }
 
 /// A client of one server with its task, which ends with it.
