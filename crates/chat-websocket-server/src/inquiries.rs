@@ -285,6 +285,35 @@ mod tests {
         assert!(asked.len() < 100 && asked.iter().all(|together| *together <= TOGETHER), "{asked:?}");
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn the_next_query_waits_for_the_last_one_unless_that_is_slow() {
+        let lifecycle = Lifecycle::new(Duration::from_secs(1));
+        let (asked, began) = (Arc::<Mutex<Vec<usize>>>::default(), Instant::now());
+        let noted = Arc::clone(&asked);
+        let takes_its_time = move |times: Vec<u64>| -> Asking<()> {
+            noted.lock().push(times.len());
+            Box::pin(async move {
+                tokio::time::sleep(Duration::from_millis(times.iter().copied().max().unwrap_or(0))).await;
+                Ok(vec![(); times.len()])
+            })
+        };
+        let line = Line::new("times", &lifecycle, |_| 1, takes_its_time);
+        let some_later = async |times: [u64; 3]| {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            assert!(join_all(times.map(|time| line.ask(time, PATIENCE))).await.iter().all(Option::is_some));
+            began.elapsed()
+        };
+
+        let (quick, _) = tokio::join!(line.ask(5, PATIENCE), some_later([1, 1, 1]));
+        assert!(quick.is_some());
+        assert_eq!(*asked.lock(), [1, 3]);
+
+        let (slow, others) = tokio::join!(line.ask(1_000, PATIENCE), some_later([1, 1, 1]));
+        assert!(slow.is_some());
+        assert_eq!(*asked.lock(), [1, 3, 1, 3]);
+        assert!(others < Duration::from_millis(100), "they did not wait for the slow one: {others:?}");
+    }
+
     #[tokio::test]
     async fn who_gets_no_answer_is_told_so() {
         let lifecycle = Lifecycle::new(Duration::from_secs(1));

@@ -165,3 +165,18 @@ impl Drop for Connection {
         self.task.abort();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_wait_is_short_and_there_is_always_a_next_one() {
+        let mut policy = reconnecting();
+        let waits: Vec<_> = (0..1_000).map(|_| policy.next_delay().unwrap()).collect();
+        let first = u64::from(FIRST_WAIT);
+        assert!((first..2 * first).contains(&waits[0]), "{}", waits[0]);
+        assert!((4 * first..5 * first).contains(&waits[2]), "{}", waits[2]);
+        assert!(waits[8..].iter().all(|wait| *wait == u64::from(LONGEST_WAIT)));
+    }
+}
