@@ -9,7 +9,7 @@ mod single;
 mod users;
 mod write;
 
-use std::{str::FromStr, time::Duration};
+use std::str::FromStr;
 
 use async_trait::async_trait;
 use chat_domain::{
@@ -53,9 +53,6 @@ const LOCK_TIMEOUT: &str = "5s";
 /// last, and of a channel that is written to there are thousands of old versions between two vacuums. And it would plan a
 /// short batch anew each time, which takes longer than to write it.
 const BY_KEYS: &[(&str, &str)] = &[("enable_seqscan", "off"), ("plan_cache_mode", "force_generic_plan")];
-
-/// How long a connection counts as alive after a sign of life.
-const ALIVE: Duration = Duration::from_secs(1);
 
 /// How the server finds out that a client's host is gone, which takes it hours otherwise: it asks after 10 s of silence,
 /// three times, 5 s apart, and what it sent may stay unacknowledged for 15 s.
@@ -124,15 +121,6 @@ fn connections_of_appends(max_connections: u32) -> u32 {
     (max_connections / 4).max(1).min(max_connections.saturating_sub(1))
 }
 
-/// Asks the server for a sign of life, unless it gave one a moment ago, as it does whenever a connection comes back to the
-/// pool: otherwise each query that follows another one would be two round trips.
-async fn is_alive(connection: &mut PgConnection, idle_for: Duration) -> Result<bool, sqlx::Error> {
-    if idle_for >= ALIVE {
-        connection.ping().await?;
-    }
-    Ok(true)
-}
-
 fn pool(
     config: &DatabaseConfig,
     url: &SecretString,
@@ -146,11 +134,7 @@ fn pool(
         ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_TIMEOUT),
     ];
     let options = options(url)?.options(bounds).options(settings.iter().copied());
-    let pool = PgPoolOptions::new()
-        .max_connections(connections)
-        .acquire_timeout(config.acquire_timeout)
-        .test_before_acquire(false)
-        .before_acquire(|connection, use_of_it| Box::pin(is_alive(connection, use_of_it.idle_for)));
+    let pool = PgPoolOptions::new().max_connections(connections).acquire_timeout(config.acquire_timeout);
     Ok(pool.connect_lazy_with(options))
 }
 

@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 use super::memory::Memory;
 
-/// How long a connection is kept out of the pool, which asks the server for a sign of life after each use: one more round
-/// trip for every batch.
+/// How long a connection is kept out of the pool, which asks the server for a sign of life before and after each use: two
+/// more round trips for every batch.
 const KEPT: Duration = Duration::from_secs(1);
 
 /// After a batch that lost against another process, so many lock their channels first.
