@@ -23,7 +23,7 @@ pub const PAGE: u32 = 128;
 /// Replays that queue events at the same moment. That takes a replay microseconds: it asks for its turn when the page is
 /// in memory, and reads it again only if it went meanwhile. Between two turns it waits for storage or for its client, and
 /// holds nothing. So however many sessions come back, rooms and sessions that are live rarely have more than this ahead
-/// of them.
+/// of them, and a turn of each room that catches up its own from memory.
 const TURNS: usize = 32;
 
 /// How long a read may take. A few that hang would hold up all that wait behind them; who asked tries again later.

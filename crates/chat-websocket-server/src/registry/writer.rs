@@ -26,8 +26,8 @@ use super::{
 };
 use crate::session::{Registration, SessionHandle};
 
-/// Most sessions in one step: many enough that those of one room share commands, few enough that one step is some
-/// milliseconds of Redis's time.
+/// Most sessions in one step: many enough that those of one room share commands. What is published does not wait for all
+/// of them: Redis gets them in pipelines, and on other connections.
 const SESSIONS_PER_STEP: usize = 512;
 /// How long changes are collected after something was written: a session that has just come opens its channels one after the
 /// other, and thousands that come at once need the processor more than the registry does.

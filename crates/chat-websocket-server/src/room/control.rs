@@ -7,8 +7,8 @@ use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use uuid::Uuid;
 
 use crate::{
-    frame::TextFrame,
     protocol::{Position, RequestId},
+    reader::Page,
     session::SessionHandle,
 };
 
@@ -30,10 +30,12 @@ pub enum Control {
         session_id: Uuid,
         /// Which of its replays.
         replay: u64,
-        /// The last event that was sent.
+        /// The first event that was sent.
+        from: u64,
+        /// The last one.
         after: u64,
         /// The newest of them, for those who come after this one.
-        newest: Vec<TextFrame>,
+        page: Arc<Page>,
     },
     /// The log goes up to here.
     Head(Head),

@@ -117,6 +117,13 @@ impl Inbox {
         std::mem::take(&mut state.waiting)
     }
 
+    /// Takes the payloads that wait, and nothing else.
+    pub fn take_payloads(&self) -> VecDeque<UncheckedFrame> {
+        let mut state = self.state.lock();
+        state.payload_bytes = 0;
+        std::mem::take(&mut state.waiting.payloads)
+    }
+
     /// Does nobody wish anything?
     pub fn is_idle(&self) -> bool {
         self.state.lock().waiting.controls.is_empty()
@@ -138,6 +145,7 @@ mod tests {
         let waiting = inbox.take();
         assert_eq!((waiting.payloads.len(), waiting.overrun), (PAYLOADS, true));
         inbox.publish(b"x");
+        assert_eq!(inbox.take_payloads().len(), 1);
         assert!(!inbox.take().overrun, "there is room again");
     }
 

@@ -2,7 +2,7 @@
 
 mod join;
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{collections::VecDeque, future::Future, pin::Pin, sync::Arc};
 
 use chat_domain::{
     ChannelType, Epoch, UserId,
@@ -26,12 +26,12 @@ use super::{
     recent::Recent,
     sequencer::{Sequencer, Verdict},
     subscribers::Subscribers,
-    turn::{self, Given, Turn},
+    turn::{self, Turn},
 };
 use crate::{
     frame::UncheckedFrame,
     protocol::{CloseReason, ServerFrame, UnsubscribeReason},
-    reader::{Log, LogReader},
+    reader::LogReader,
     session::SessionHandle,
 };
 
@@ -62,8 +62,8 @@ pub(super) struct OpenRoom {
     ready: Vec<RoomEvent>,
     /// What its sessions were given to write.
     turn: Turn,
-    /// What those who came were given.
-    given: Given,
+    /// Frames that those who came were given since others last had the processor for it.
+    given: u64,
     courier: Courier,
     held: Held,
     heat: Heat,
@@ -78,7 +78,7 @@ impl OpenRoom {
         let limits = room.context.limits;
         let mut this = Self {
             turn: Turn::default(),
-            given: Given::default(),
+            given: 0,
             courier: Courier::new(Arc::clone(&room.context.metrics), Arc::clone(&room.context.clock)),
             heat: Heat::new(limits.coalesce, Instant::now()),
             held: Held::new(Arc::clone(&room.context.metrics)),
@@ -145,22 +145,22 @@ impl OpenRoom {
     }
 
     async fn take_inbox(&mut self) {
-        let mut waiting = self.room.handle.inbox.take();
+        let waiting = self.room.handle.inbox.take();
         self.heat.add(waiting.payloads.len(), Instant::now());
         if waiting.overrun {
             self.room.context.metrics.overruns.inc();
             self.doubt();
         }
-        while !waiting.payloads.is_empty() {
-            let some = waiting.payloads.len().min(turn::FRAMES);
-            for payload in waiting.payloads.drain(..some) {
-                self.hear(payload).await;
-            }
-            self.deliver_ready().await;
-        }
+        self.hear_all(waiting.payloads).await;
         for control in waiting.controls {
             self.obey(control);
-            self.given.breathe().await;
+            // When thousands come back, each is given what it has missed: others have their time meanwhile, and what is
+            // published does not wait for all who come.
+            if self.given >= turn::FRAMES as u64 {
+                self.given = 0;
+                tokio::task::yield_now().await;
+                self.hear_all(self.room.handle.inbox.take_payloads()).await;
+            }
         }
         if waiting.presence_lost {
             self.presence.doubt(&mut self.subscribers);
@@ -174,6 +174,16 @@ impl OpenRoom {
     fn skip(&self, reason: &dyn std::error::Error) {
         self.room.context.metrics.malformed.inc();
         warn!(channel.id = %self.room.channel_id, reason = %reason, "payload skipped");
+    }
+
+    async fn hear_all(&mut self, mut payloads: VecDeque<UncheckedFrame>) {
+        while !payloads.is_empty() {
+            let some = payloads.len().min(turn::FRAMES);
+            for payload in payloads.drain(..some) {
+                self.hear(payload).await;
+            }
+            self.deliver_ready().await;
+        }
     }
 
     async fn hear(&mut self, payload: UncheckedFrame) {
@@ -202,9 +212,12 @@ impl OpenRoom {
         match control {
             Control::Join(join) => self.join(join),
             Control::Leave { session_id, answer } => self.leave(session_id, answer),
-            Control::CaughtUp { session_id, replay, after, newest } => {
+            Control::CaughtUp { session_id, replay, from, after, page } => {
                 if let Some(subscriber) = self.subscribers.take_caught_up(session_id, replay) {
-                    self.recent.reach_back(after, newest);
+                    // Who is not alone here is hardly the only one to come back, and the others need not read.
+                    if !self.subscribers.is_empty() {
+                        self.recent.reach_back(after, page.events(from, after));
+                    }
                     self.catch_up(subscriber, after);
                 }
             }
@@ -371,10 +384,6 @@ impl OpenRoom {
                 self.unsubscribe(&subscriber.session, UnsubscribeReason::ChannelClosed);
             }
         }
-    }
-
-    const fn log(&self) -> Log {
-        Log { channel_id: self.room.channel_id, epoch: self.epoch }
     }
 
     /// Lets others see how far the room is, and starts or stops its linger.

@@ -30,18 +30,6 @@ impl Default for RecentLimits {
 }
 
 impl RecentLimits {
-    /// The newest of these events that fit.
-    pub(super) fn newest<'e>(&self, events: impl DoubleEndedIterator<Item = &'e TextFrame>) -> Vec<TextFrame> {
-        let (mut count, mut bytes) = (0, 0);
-        let fitting = events.rev().take_while(|frame| {
-            (count, bytes) = (count + 1, bytes + frame.len());
-            self.fit(count, bytes)
-        });
-        let mut newest: Vec<_> = fitting.cloned().collect();
-        newest.reverse();
-        newest
-    }
-
     const fn fit(&self, events: usize, bytes: usize) -> bool {
         events <= self.events && bytes <= self.bytes
     }
@@ -64,15 +52,18 @@ impl Recent {
         }
     }
 
-    /// Adds events that end with `last` before the oldest one, as far as they fit: whoever has read them is hardly the only
-    /// one to come back, and the others need not read.
-    pub(super) fn reach_back(&mut self, last: u64, events: Vec<TextFrame>) {
-        for (seq, frame) in (0..=last).rev().zip(events.into_iter().rev()) {
+    /// Adds events that end with `last` before the oldest one, the newest first, as far as they fit and leave no hole.
+    pub(super) fn reach_back<'e>(&mut self, last: u64, events: impl DoubleEndedIterator<Item = &'e TextFrame>) {
+        for (seq, frame) in (0..=last).rev().zip(events.rev()) {
             let oldest = self.next - self.frames.len() as u64;
-            if seq + 1 == oldest && self.limits.fit(self.frames.len() + 1, self.bytes + frame.len()) {
-                self.bytes += frame.len();
-                self.frames.push_front(frame);
+            if seq >= oldest {
+                continue;
             }
+            if seq + 1 < oldest || !self.limits.fit(self.frames.len() + 1, self.bytes + frame.len()) {
+                return;
+            }
+            self.bytes += frame.len();
+            self.frames.push_front(frame.clone());
         }
     }
 
@@ -124,33 +115,23 @@ mod tests {
     #[test]
     fn reaches_back_to_what_was_read_from_the_log() {
         let mut all = recent(RecentLimits::default(), 10, 3);
-        all.reach_back(9, frames(3..=9));
+        all.reach_back(9, frames(3..=9).iter());
         assert_eq!(after(&all, 8), None, "there would be a hole");
-        all.reach_back(12, frames(8..=12));
+        all.reach_back(12, frames(8..=12).iter());
         assert_eq!((after(&all, 7), after(&all, 6)), (Some((8..=13).collect()), None));
-        all.reach_back(7, frames(7..=7));
+        all.reach_back(7, frames(7..=7).iter());
         assert_eq!(after(&all, 6), Some((7..=13).collect()));
 
         let mut few = recent(RecentLimits { events: 5, bytes: 10_000 }, 10, 3);
-        few.reach_back(10, frames(1..=10));
+        few.reach_back(10, frames(1..=10).iter());
         assert_eq!((after(&few, 8), after(&few, 7)), (Some((9..=13).collect()), None));
         let of_four = few.bytes - frames(9..=9)[0].len();
         let mut small = recent(RecentLimits { events: 100, bytes: of_four }, 10, 3);
-        small.reach_back(10, frames(1..=10));
+        small.reach_back(10, frames(1..=10).iter());
         assert_eq!((after(&small, 9), after(&small, 8)), (Some((10..=13).collect()), None));
         let mut none = recent(RecentLimits::default(), 0, 0);
-        none.reach_back(0, Vec::new());
+        none.reach_back(0, [].iter());
         assert_eq!(after(&none, 0), Some(vec![]));
-    }
-
-    #[test]
-    fn the_newest_are_those_at_the_end() {
-        let newest = |limits: RecentLimits| limits.newest(frames(1..=9).iter()).len();
-        assert_eq!(newest(RecentLimits::default()), 9);
-        assert_eq!(newest(RecentLimits { events: 4, bytes: 1_000 }), 4);
-        let bytes = 3 * frames(9..=9)[0].len();
-        let limits = RecentLimits { events: 100, bytes };
-        assert_eq!(limits.newest(frames(1..=9).iter()), frames(7..=9));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use super::{RecentLimits, RoomContext, control::Control, inbox::Inbox};
+use super::{RoomContext, control::Control, inbox::Inbox};
 use crate::{
     metrics::Metrics,
     protocol::{CloseReason, ErrorCode, ServerFrame},
@@ -32,8 +32,6 @@ pub(super) struct Replay {
     pub(super) after: u64,
     /// The last event to send, which the client does not have: the room has seen it, and with it who has left until then.
     pub(super) upto: u64,
-    /// What the room can keep of it.
-    pub(super) keeps: RecentLimits,
     /// Ends it: what the room says to the session after that comes after what was replayed.
     pub(super) ended: CancellationToken,
     /// Told when it is done.
@@ -128,10 +126,8 @@ impl Replay {
                     let events = page.events(after + 1, self.upto).cloned();
                     after += session.outbox.push_while_space(&self.ended, events);
                     if after == self.upto {
-                        // From here on only: a room keeps what somebody has missed, and no whole page.
-                        let newest = self.keeps.newest(page.events(self.after + 1, after));
-                        let (session_id, replay) = (session.id, self.number);
-                        return self.room.report(Control::CaughtUp { session_id, replay, after, newest });
+                        let (session_id, replay, from) = (session.id, self.number, self.after + 1);
+                        return self.room.report(Control::CaughtUp { session_id, replay, from, after, page });
                     }
                     continue;
                 }

@@ -83,28 +83,6 @@ impl Turn {
     }
 }
 
-/// What those who come are given by a room that has not let others have the processor meanwhile: when thousands come back,
-/// each gets what it has missed.
-#[derive(Debug, Default)]
-pub(super) struct Given {
-    frames: u64,
-}
-
-impl Given {
-    /// Counts frames.
-    pub(super) const fn add(&mut self, frames: u64) {
-        self.frames += frames;
-    }
-
-    /// Lets others have the processor after as much as makes a turn.
-    pub(super) async fn breathe(&mut self) {
-        if self.frames >= FRAMES as u64 {
-            self.frames = 0;
-            tokio::task::yield_now().await;
-        }
-    }
-}
-
 const fn patience(crowded: usize, live: usize) -> Duration {
     if 2 * crowded > live { PATIENCE } else { GRACE }
 }

@@ -20,7 +20,7 @@ const NOTICES: usize = 32;
 
 /// Before the first attempt to connect, in milliseconds, and as much again at random.
 const FIRST_WAIT: u32 = 5;
-/// Between two attempts, in milliseconds.
+/// Most between two attempts, in milliseconds.
 const LONGEST_WAIT: u32 = 1_000;
 
 /// How Redis is reached.
@@ -131,7 +131,7 @@ impl Access {
 }
 
 /// How a connection is made, and made again when it is lost, for ever. The library waits before the very first attempt too,
-/// and adds up to 100 ms at random unless it is told otherwise: so the first wait is short, and each is twice the last one.
+/// and adds up to 100 ms at random unless it is told otherwise: so the first wait is short, and each is twice the last one, up to the longest.
 fn reconnecting() -> ReconnectPolicy {
     const NO_END: u32 = 0;
     let mut policy = ReconnectPolicy::new_exponential(NO_END, FIRST_WAIT, LONGEST_WAIT, 2);

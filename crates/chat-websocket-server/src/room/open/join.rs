@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::OpenRoom;
 use crate::{
     protocol::{ErrorCode, Position, RequestId, ResetReason, ServerFrame, UnsubscribeReason},
+    reader::Log,
     room::{
         control::Join,
         replay::Replay,
@@ -78,7 +79,7 @@ impl OpenRoom {
             subscriber.session.outbox.push_if_space(frames)
         });
         if caught_up {
-            self.given.add(missing);
+            self.given += missing;
             return self.let_in(subscriber, delivered);
         }
         self.replays += 1;
@@ -88,7 +89,6 @@ impl OpenRoom {
             number: self.replays,
             after,
             upto: delivered,
-            keeps: self.room.context.limits.recent,
             ended: ended.clone(),
             room: Arc::clone(&self.room.handle.inbox),
         };
@@ -107,7 +107,7 @@ impl OpenRoom {
         if self.closed && has >= self.sequencer.delivered() {
             return self.unsubscribe(&subscriber.session, UnsubscribeReason::ChannelClosed);
         }
-        self.given.add(1);
+        self.given += 1;
         subscriber.request_id = None;
         subscriber.progress = Progress::Live(has + 1);
         self.subscribers.insert(subscriber);
@@ -126,5 +126,9 @@ impl OpenRoom {
         session.forget_channel(channel_id);
         let error = ServerFrame::error(id, Some(channel_id), ErrorCode::Unavailable, "the room is busy, try again");
         session.outbox.push(error.encode());
+    }
+
+    const fn log(&self) -> Log {
+        Log { channel_id: self.room.channel_id, epoch: self.epoch }
     }
 }
