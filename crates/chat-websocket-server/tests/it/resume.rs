@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use chat_events::{Topic, bus::Delivery};
 use chat_test_support::{wait_for, wait_until};
 use chat_websocket_server::reader::{Log, LogReader, ReadLimits};
 
-use crate::world::{DEADLINE, Returning, World};
+use crate::world::{DEADLINE, Returning, Session, World, frame};
 
 const HOT_SESSIONS: usize = 2_000;
 const HOT_EVENTS: usize = 600;
@@ -72,4 +73,41 @@ async fn a_page_that_is_needed_now_displaces_a_popular_one() {
     }
 
     assert_eq!(world.metrics.page_reads.get(), 2);
+}
+
+/// The room's task and this one share a thread, so the room hears of the publication only where it lets others work.
+#[tokio::test]
+async fn what_is_published_does_not_wait_for_all_who_come_back() {
+    const MISSED: usize = 100;
+    let world = World::new().await;
+    let live = world.session(world.alice);
+    world.join(&live, world.access(world.alice).await, None);
+    live.until("SUBSCRIBED").await;
+    for _ in 0..MISSED {
+        world.send(true).await;
+    }
+    wait_until("the room remembers them", DEADLINE, async || {
+        world.directory.open_room(world.channel).is_some_and(|room| room.delivered >= MISSED as u64)
+    })
+    .await;
+    let access = world.access(world.bob).await;
+    let next = world.send(false).await;
+    let payload = world.storage.replay(world.channel, next - 1, 1).await.unwrap().remove(0).body;
+
+    let returning: Vec<_> = (0..20).map(|_| world.session(world.bob)).collect();
+    for session in &returning {
+        world.join(session, access, Some(0));
+    }
+    let (directory, metrics, topic) = (Arc::clone(&world.directory), Arc::clone(&world.metrics), world.channel);
+    let publishing = tokio::spawn(async move {
+        directory.deliver(Delivery::Payload { topic: Topic::Room(topic), payload }, &metrics);
+    });
+
+    let missed = async |session: &Session| {
+        let sent = session.until("SUBSCRIBED").await;
+        sent.iter().take_while(|(frame_type, _)| frame_type != "SUBSCRIBED").any(|sent| *sent == frame("MESSAGE", next))
+    };
+    assert!(!missed(&returning[0]).await, "it was back before");
+    assert!(missed(&returning[19]).await, "it came behind what was published meanwhile");
+    publishing.await.unwrap();
 }
