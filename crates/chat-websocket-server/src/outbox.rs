@@ -25,8 +25,8 @@ use crate::{
     wire::{self, Backlog},
 };
 
-/// Bytes that replays from the log keep waiting for one session: enough for one write, and little for each of many thousand sessions
-/// that come back at once and read slowly.
+/// Bytes that replays from the log keep waiting for one session: enough for one write, and little for each of many thousand
+/// sessions that come back at once and read slowly.
 const REPLAY_BYTES: usize = 64 * 1024;
 
 /// The bounds of an [`Outbox`].

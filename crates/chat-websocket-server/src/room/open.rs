@@ -146,7 +146,6 @@ impl OpenRoom {
 
     async fn take_inbox(&mut self) {
         let waiting = self.room.handle.inbox.take();
-        self.heat.add(waiting.payloads.len(), Instant::now());
         if waiting.overrun {
             self.room.context.metrics.overruns.inc();
             self.doubt();
@@ -177,6 +176,7 @@ impl OpenRoom {
     }
 
     async fn hear_all(&mut self, mut payloads: VecDeque<UncheckedFrame>) {
+        self.heat.add(payloads.len(), Instant::now());
         while !payloads.is_empty() {
             let some = payloads.len().min(turn::FRAMES);
             for payload in payloads.drain(..some) {

@@ -83,10 +83,12 @@ mod tests {
 
     fn recent(limits: RecentLimits, head: u64, count: u64) -> Recent {
         let mut recent = Recent::new(head, limits);
-        for seq in head + 1..=head + count {
-            recent.push(TextFrame::from(&*seq.to_string()));
-        }
+        frames(head + 1..=head + count).into_iter().for_each(|frame| recent.push(frame));
         recent
+    }
+
+    fn frames(seqs: RangeInclusive<u64>) -> Vec<TextFrame> {
+        seqs.map(|seq| TextFrame::from(&*seq.to_string())).collect()
     }
 
     fn after(recent: &Recent, seq: u64) -> Option<Vec<u64>> {
@@ -106,10 +108,6 @@ mod tests {
         let recent = recent(RecentLimits::default(), 10, 3);
         assert_eq!(after(&recent, 9), None);
         assert_eq!(after(&recent, 14), None, "the room is behind");
-    }
-
-    fn frames(seqs: RangeInclusive<u64>) -> Vec<TextFrame> {
-        seqs.map(|seq| TextFrame::from(&*seq.to_string())).collect()
     }
 
     #[test]

@@ -130,8 +130,9 @@ impl Access {
     }
 }
 
-/// How a connection is made, and made again when it is lost, for ever. The library waits before the very first attempt too,
-/// and adds up to 100 ms at random unless it is told otherwise: so the first wait is short, and each is twice the last one, up to the longest.
+/// How a connection is made, and made again when it is lost, for ever. The library waits before the very first attempt
+/// too, and adds up to 100 ms at random unless it is told otherwise: so the first wait is short, and each is twice the
+/// last one, up to the longest.
 fn reconnecting() -> ReconnectPolicy {
     const NO_END: u32 = 0;
     let mut policy = ReconnectPolicy::new_exponential(NO_END, FIRST_WAIT, LONGEST_WAIT, 2);
