@@ -32,16 +32,17 @@ macro_rules! gate {
     };
 }
 
-/// New messages and events.
+/// New messages and events. The arrays are unfolded side by side: as one table of many, `FROM UNNEST(…)`, PostgreSQL keeps
+/// each in a table of its own first, which takes a tenth of a whole batch.
 macro_rules! inserts {
     () => {
         "message AS (INSERT INTO messages (id, channel_id, seq, sender_id, client_message_id, type, status, content, \
-             payload, reply_to, created_at) SELECT * FROM UNNEST($11::uuid[], $12::uuid[], $13::bigint[], $14::uuid[], \
-             $15::text[], $16::text[], $17::text[], $18::text[], $19::text[], $20::uuid[], $21::bigint[]) \
-             WHERE (SELECT open FROM gate)), \
+             payload, reply_to, created_at) SELECT unnest($11::uuid[]), unnest($12::uuid[]), unnest($13::bigint[]), \
+             unnest($14::uuid[]), unnest($15::text[]), unnest($16::text[]), unnest($17::text[]), unnest($18::text[]), \
+             unnest($19::text[]), unnest($20::uuid[]), unnest($21::bigint[]) WHERE (SELECT open FROM gate)), \
          event AS (INSERT INTO channel_events (channel_id, seq, event_id, type, body, created_at) \
-             SELECT * FROM UNNEST($22::uuid[], $23::bigint[], $24::uuid[], $25::text[], $26::text[], $27::bigint[]) \
-             WHERE (SELECT open FROM gate)), "
+             SELECT unnest($22::uuid[]), unnest($23::bigint[]), unnest($24::uuid[]), unnest($25::text[]), \
+             unnest($26::text[]), unnest($27::bigint[]) WHERE (SELECT open FROM gate)), "
     };
 }
 
