@@ -58,6 +58,17 @@ impl<'a> Meter<'a> {
 }
 
 impl Usage {
+    /// Of several measurements that were about as long.
+    pub(crate) fn together(all: &[Self]) -> Self {
+        let mean = |part: fn(&Self) -> f64| all.iter().map(part).sum::<f64>() / all.len() as f64;
+        Self {
+            wall: all.iter().map(|usage| usage.wall).sum(),
+            cpu: all.iter().map(|usage| usage.cpu).sum(),
+            client: mean(|usage| usage.client),
+            others: mean(|usage| usage.others),
+        }
+    }
+
     /// Part of the time that the measured process had its core.
     pub(crate) fn measured(&self) -> f64 {
         self.cpu.as_secs_f64() / self.wall.as_secs_f64()

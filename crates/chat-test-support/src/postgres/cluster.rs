@@ -47,7 +47,10 @@ impl Cluster {
         let mut postgres = self.command("postgres");
         postgres.arg("-D").arg(&self.data).args(["-p", &port.to_string()]);
         let mut settings = vec!["listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=200"];
-        if !durable {
+        if durable {
+            // As in production. By default it has room for a few seconds of sends, and then writes a page for each new one.
+            settings.extend(["shared_buffers=1GB", "max_wal_size=4GB"]);
+        } else {
             // Only what a crash of the machine can lose: commits still wait until the kernel has them.
             settings.extend(["fsync=off", "full_page_writes=off"]);
         }
