@@ -83,6 +83,14 @@ impl Changes {
         self.messages.len() == self.events.len()
     }
 
+    /// The message, event, channel and marker of a batch that is a single send and changes nothing else.
+    pub(crate) fn as_single_send(&self) -> Option<(&NewMessage, &NewEvent, &Channel, &Member)> {
+        match (&*self.messages, &*self.events, &*self.channels, &*self.members, &*self.ended) {
+            ([message], [event], [channel], [marker], []) => Some((message, event, channel, marker)),
+            _ => None,
+        }
+    }
+
     fn add(&mut self, applied: Applied) -> Result<Appended, sqlx::Error> {
         let Applied { subject, entry } = applied;
         let Some(entry) = entry else { return Ok(Appended { subject, event: None }) };

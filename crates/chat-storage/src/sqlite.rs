@@ -5,6 +5,7 @@ mod channels;
 mod json;
 mod many;
 mod messages;
+mod single;
 mod users;
 mod writer;
 
@@ -56,8 +57,8 @@ impl SqliteStorage {
             .acquire_timeout(config.acquire_timeout)
             .test_before_acquire(false)
             .connect_lazy_with(options.busy_timeout(config.acquire_timeout));
-        let (writing, reading) = (writer.pool().clone(), readers.clone());
-        let pools = move || vec![PoolState::of("writer", &writing), PoolState::of("readers", &reading)];
+        let (writing, reading) = (writer.state(), readers.clone());
+        let pools = move || vec![writing(), PoolState::of("readers", &reading)];
         registry.register_collector(Box::new(Pools(pools)));
         let bounds = Bounds { limit: config.call_timeout(), metrics: Metrics::register(registry) };
         Ok(Self { writer, readers, bounds })

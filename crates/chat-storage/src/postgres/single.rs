@@ -38,11 +38,7 @@ pub(super) struct Single<'c> {
 impl<'c> Single<'c> {
     /// `None` if the batch is anything else.
     pub(super) fn of(changes: &'c Changes, read: &'c Places, senders: &'c Senders) -> Option<Self> {
-        let ([message], [event], [channel], [marker], []) =
-            (&*changes.messages, &*changes.events, &*changes.channels, &*changes.members, &*changes.ended)
-        else {
-            return None;
-        };
+        let (message, event, channel, marker) = changes.as_single_send()?;
         let before = read.channels.get(&channel.id)?;
         (senders.len() < 2).then(|| Self { before, channel, sender: senders.iter().next(), message, event, marker })
     }

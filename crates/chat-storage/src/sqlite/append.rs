@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::{
     json::{array, hex},
     many::{ManyRows, pieces},
+    single,
     writer::Writer,
 };
 use crate::{
@@ -27,6 +28,11 @@ pub(super) async fn append(
     let Batch { answers, changes } = Batch::apply(ledger, commands)?;
     if changes.is_empty() {
         transaction.rollback().await?;
+        return Ok(answers);
+    }
+    if let Some(send) = single::statement(&changes) {
+        send.execute(&mut *transaction).await?;
+        transaction.ended();
         return Ok(answers);
     }
     insert_messages(&mut transaction, &changes.messages).await?;

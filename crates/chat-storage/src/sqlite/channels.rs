@@ -28,13 +28,13 @@ pub(super) async fn create(writer: &Writer, new: NewChannel) -> Result<Result<Cr
     let mut transaction = writer.begin().await?;
     let users = load_users(&mut transaction, &founding).await?;
     if let Err(refusal) = founding.check_creator(&users) {
-        return Ok(Err(refusal));
+        return transaction.rollback().await.map(|()| Err(refusal));
     }
     if let Some(existing) = find_direct(&mut transaction, &founding).await? {
-        return Ok(Ok(existing));
+        return transaction.rollback().await.map(|()| Ok(existing));
     }
     if let Err(refusal) = founding.check_others(&users) {
-        return Ok(Err(refusal));
+        return transaction.rollback().await.map(|()| Err(refusal));
     }
     // Under the write lock nobody else can have made it meanwhile.
     insert_channel(&mut transaction, &founding).await?;

@@ -82,11 +82,11 @@ pub(super) async fn change_status(
 ) -> Result<Result<User, Refusal>, sqlx::Error> {
     let mut transaction = writer.begin().await?;
     let row: Option<UserRow> = sqlx::query_as(sql::USER).bind(id.as_uuid()).fetch_optional(&mut *transaction).await?;
-    let Some(row) = row else { return Ok(Err(Refusal::UserNotFound(id))) };
+    let Some(row) = row else { return transaction.rollback().await.map(|()| Err(Refusal::UserNotFound(id))) };
     let before = row.read()?;
     let mut user = before.clone();
     if let Err(refusal) = user.change_status(to, at) {
-        return Ok(Err(refusal));
+        return transaction.rollback().await.map(|()| Err(refusal));
     }
     if user != before {
         let update = sqlx::query(sql::SET_STATUS).bind(id.as_uuid()).bind(to.as_str()).bind(at.as_millis());

@@ -1,17 +1,25 @@
 //! The one connection that writes, and its turn among the processes that share the file.
 
-use std::time::Duration;
+use std::{
+    ops::{Deref, DerefMut},
+    sync::Arc,
+    time::Duration,
+};
 
 use sqlx::{
-    ConnectOptions, Connection, Sqlite, SqliteConnection, SqlitePool, Transaction,
+    ConnectOptions, Connection, SqliteConnection,
     migrate::{MigrateError, Migrator},
-    sqlite::{SqliteConnectOptions, SqlitePoolOptions},
+    sqlite::SqliteConnectOptions,
 };
-use tokio::time::Instant;
+use tokio::{
+    sync::{Mutex, OwnedMutexGuard},
+    time::{Instant, sleep, timeout},
+};
 
 use crate::{
     config::{DatabaseConfig, OpenError, masked},
     error::{is_busy, is_busy_migration},
+    metrics::PoolState,
 };
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -26,9 +34,19 @@ const BUSY_TIMEOUT: Duration = Duration::from_millis(2);
 /// Begins transactions that write.
 #[derive(Debug)]
 pub(super) struct Writer {
-    pool: SqlitePool,
+    options: SqliteConnectOptions,
+    /// Whoever holds it has the turn; others follow in the order in which they came. No pool: for each commit it would hand
+    /// four more commands to the connection's thread, and each of them wakes that thread and waits for it.
+    slot: Arc<Mutex<Slot>>,
     /// How long to wait for the turn.
     patience: Duration,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    /// `None` before the first transaction, and after one that did not end.
+    connection: Option<SqliteConnection>,
+    closed: bool,
 }
 
 impl Writer {
@@ -45,23 +63,28 @@ impl Writer {
         patiently(patience, is_busy_migration, || migrate(&options))
             .await
             .map_err(|source| OpenError::Migration { store: store(), source })?;
-
-        let pool = SqlitePoolOptions::new()
-            .max_connections(1)
-            .acquire_timeout(patience)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .test_before_acquire(false)
-            // On a full disk and other I/O errors SQLite ends the transaction by itself. The rollback that follows then has
-            // nothing to roll back, and sqlx counts the transaction as open for ever: such a connection begins no other.
-            .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
-            .connect_lazy_with(options);
-        Ok(Self { pool, patience })
+        Ok(Self { options, slot: Arc::default(), patience })
     }
 
     /// Begins a transaction that holds the write lock from its start: what it reads stays true until it commits.
-    pub(super) async fn begin(&self) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
-        patiently(self.patience, is_busy, || self.pool.begin_with("BEGIN IMMEDIATE")).await
+    pub(super) async fn begin(&self) -> Result<Turn, sqlx::Error> {
+        let waited = timeout(self.patience, self.slot.clone().lock_owned()).await;
+        let mut slot = waited.map_err(|_| sqlx::Error::PoolTimedOut)?;
+        if slot.closed {
+            return Err(sqlx::Error::PoolClosed);
+        }
+        let mut connection = match slot.connection.take() {
+            Some(connection) => connection,
+            None => patiently(self.patience, is_busy, || self.options.connect()).await?,
+        };
+        let deadline = Instant::now() + self.patience;
+        while let Err(error) = sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await {
+            if !is_busy(&error) || Instant::now() >= deadline {
+                return Err(error);
+            }
+            sleep(TURN).await;
+        }
+        Ok(Turn { slot, connection })
     }
 
     /// Can it write, as far as that shows without a write?
@@ -69,12 +92,66 @@ impl Writer {
         self.begin().await?.rollback().await
     }
 
-    pub(super) const fn pool(&self) -> &SqlitePool {
-        &self.pool
+    /// Looks whether the connection is in use.
+    pub(super) fn state(&self) -> impl Fn() -> PoolState + use<> {
+        let slot = self.slot.clone();
+        move || {
+            let slot = slot.try_lock();
+            let idle = slot.as_ref().is_ok_and(|slot| slot.connection.is_some());
+            PoolState { pool: "writer", used: u32::from(slot.is_err()), idle: u32::from(idle), max: 1 }
+        }
     }
 
+    /// Ends the connection after the transaction that is under way.
     pub(super) async fn close(&self) {
-        self.pool.close().await;
+        let mut slot = self.slot.lock().await;
+        slot.closed = true;
+        if let Some(connection) = slot.connection.take()
+            && let Err(error) = connection.close().await
+        {
+            tracing::debug!(error.message = %error, "a connection did not close well");
+        }
+    }
+}
+
+/// A transaction. One that is dropped before its end is undone, and its connection ends with it: on a full disk and other
+/// I/O errors SQLite has undone it already, and whoever was given up in the middle of a statement does not know.
+#[derive(Debug)]
+pub(super) struct Turn {
+    slot: OwnedMutexGuard<Slot>,
+    connection: SqliteConnection,
+}
+
+impl Turn {
+    pub(super) async fn commit(mut self) -> Result<(), sqlx::Error> {
+        sqlx::query("COMMIT").execute(&mut self.connection).await?;
+        self.ended();
+        Ok(())
+    }
+
+    pub(super) async fn rollback(mut self) -> Result<(), sqlx::Error> {
+        sqlx::query("ROLLBACK").execute(&mut self.connection).await?;
+        self.ended();
+        Ok(())
+    }
+
+    /// A statement has ended the transaction.
+    pub(super) fn ended(mut self) {
+        self.slot.connection = Some(self.connection);
+    }
+}
+
+impl Deref for Turn {
+    type Target = SqliteConnection;
+
+    fn deref(&self) -> &SqliteConnection {
+        &self.connection
+    }
+}
+
+impl DerefMut for Turn {
+    fn deref_mut(&mut self) -> &mut SqliteConnection {
+        &mut self.connection
     }
 }
 
@@ -97,7 +174,7 @@ async fn patiently<T, E, F: Future<Output = Result<T, E>>>(
     let deadline = Instant::now() + patience;
     loop {
         match attempt().await {
-            Err(error) if is_busy(&error) && Instant::now() < deadline => tokio::time::sleep(TURN).await,
+            Err(error) if is_busy(&error) && Instant::now() < deadline => sleep(TURN).await,
             outcome => return outcome,
         }
     }
@@ -119,7 +196,9 @@ mod tests {
         let config = DatabaseConfig { url: url.into(), ..DatabaseConfig::default() };
         let writer = Writer::open(&options, &config).await.unwrap();
         // The limit is this connection's own, and no file can be smaller than it is.
-        writer.pool.execute("PRAGMA max_page_count = 1").await.unwrap();
+        let mut transaction = writer.begin().await.unwrap();
+        transaction.execute("PRAGMA max_page_count = 1").await.unwrap();
+        transaction.rollback().await.unwrap();
         const TOO_MUCH: &str = "INSERT INTO users (id, username, status, created_at, updated_at, last_active_at) \
              VALUES (zeroblob(16), hex(zeroblob(1000000)), 'ACTIVE', 0, 0, 0)";
 

@@ -1,0 +1,53 @@
+//! A batch of a single send, as most are while little is sent.
+//!
+//! Each statement is handed to the connection's thread and waited for, which takes longer than what it does: these are one
+//! text, with the commit at its end.
+
+use sqlx::{Sqlite, query::Query, sqlite::SqliteArguments};
+
+use crate::{
+    batch::{Changes, NewEvent, NewMessage, storable},
+    rows::column,
+};
+
+const SEND: &str = "\
+    INSERT INTO messages (id, channel_id, seq, sender_id, client_message_id, type, status, content, payload, reply_to, \
+        created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?); \
+    INSERT INTO channel_events (channel_id, seq, event_id, type, body, created_at) VALUES (?, ?, ?, ?, ?, ?); \
+    UPDATE channels SET last_seq = ?, message_count = ?, updated_at = ? WHERE id = ?; \
+    UPDATE channel_members SET last_read_seq = max(last_read_seq, ?), last_read_count = max(last_read_count, ?) \
+        WHERE channel_id = ? AND user_id = ?; \
+    COMMIT";
+
+/// Writes and commits such a batch. `None` if it is anything else.
+pub(super) fn statement(changes: &Changes) -> Option<Query<'_, Sqlite, SqliteArguments>> {
+    let (NewMessage { message, payload }, event, channel, marker) = changes.as_single_send()?;
+    let NewEvent { channel_id, seq, event_id, event_type, body, at } = event;
+    let send = sqlx::query(SEND)
+        .bind(message.id.as_uuid())
+        .bind(message.channel_id.as_uuid())
+        .bind(column(message.seq))
+        .bind(message.sender_id.as_uuid())
+        .bind(message.client_message_id.as_ref().map(|id| id.as_str()))
+        .bind(message.content.message_type().as_str())
+        .bind(message.status.as_str())
+        .bind(storable(message.content.summary()))
+        .bind(payload.as_str())
+        .bind(message.reply_to.map(|id| id.as_uuid()))
+        .bind(message.sent_at.as_millis())
+        .bind(channel_id)
+        .bind(column(*seq))
+        .bind(event_id)
+        .bind(event_type.as_str())
+        .bind(body.as_str())
+        .bind(at.as_millis())
+        .bind(column(channel.last_seq))
+        .bind(column(channel.message_count))
+        .bind(channel.updated_at.as_millis())
+        .bind(channel.id.as_uuid())
+        .bind(column(marker.last_read_seq))
+        .bind(column(marker.last_read_count))
+        .bind(marker.channel_id.as_uuid())
+        .bind(marker.user_id.as_uuid());
+    Some(send)
+}
