@@ -117,7 +117,7 @@ async fn connect_to_sqlite(world: &World) -> Result<SqliteConnection, sqlx::Erro
         .filename(world.system.sqlite_file())
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
-        .pragma("wal_autocheckpoint", "8000")
+        .pragma("wal_autocheckpoint", "16000")
         .connect()
         .await
 }

@@ -32,7 +32,7 @@ pub(super) async fn append(
     }
     if let Some(send) = single::statement(&changes) {
         send.execute(&mut *transaction).await?;
-        transaction.ended();
+        transaction.committed();
         return Ok(answers);
     }
     insert_messages(&mut transaction, &changes.messages).await?;

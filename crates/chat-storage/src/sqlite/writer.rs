@@ -12,7 +12,7 @@ use sqlx::{
     sqlite::SqliteConnectOptions,
 };
 use tokio::{
-    sync::{Mutex, OwnedMutexGuard},
+    sync::{Mutex, OwnedMutexGuard, watch},
     time::{Instant, sleep, timeout},
 };
 
@@ -42,11 +42,12 @@ pub(super) struct Writer {
     patience: Duration,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Slot {
     /// `None` before the first transaction, and after one that did not end.
     connection: Option<SqliteConnection>,
-    closed: bool,
+    /// Who hears of commits. `None` when it is closed.
+    commits: Option<watch::Sender<()>>,
 }
 
 impl Writer {
@@ -63,14 +64,15 @@ impl Writer {
         patiently(patience, is_busy_migration, || migrate(&options))
             .await
             .map_err(|source| OpenError::Migration { store: store(), source })?;
-        Ok(Self { options, slot: Arc::default(), patience })
+        let slot = Slot { connection: None, commits: Some(watch::Sender::default()) };
+        Ok(Self { options, slot: Arc::new(Mutex::new(slot)), patience })
     }
 
     /// Begins a transaction that holds the write lock from its start: what it reads stays true until it commits.
     pub(super) async fn begin(&self) -> Result<Turn, sqlx::Error> {
         let waited = timeout(self.patience, self.slot.clone().lock_owned()).await;
         let mut slot = waited.map_err(|_| sqlx::Error::PoolTimedOut)?;
-        if slot.closed {
+        if slot.commits.is_none() {
             return Err(sqlx::Error::PoolClosed);
         }
         let mut connection = match slot.connection.take() {
@@ -102,10 +104,15 @@ impl Writer {
         }
     }
 
+    /// Tells of each commit until the writer is closed.
+    pub(super) async fn commits(&self) -> Option<watch::Receiver<()>> {
+        self.slot.lock().await.commits.as_ref().map(watch::Sender::subscribe)
+    }
+
     /// Ends the connection after the transaction that is under way.
     pub(super) async fn close(&self) {
         let mut slot = self.slot.lock().await;
-        slot.closed = true;
+        slot.commits = None;
         if let Some(connection) = slot.connection.take()
             && let Err(error) = connection.close().await
         {
@@ -125,19 +132,22 @@ pub(super) struct Turn {
 impl Turn {
     pub(super) async fn commit(mut self) -> Result<(), sqlx::Error> {
         sqlx::query("COMMIT").execute(&mut self.connection).await?;
-        self.ended();
+        self.committed();
         Ok(())
     }
 
     pub(super) async fn rollback(mut self) -> Result<(), sqlx::Error> {
         sqlx::query("ROLLBACK").execute(&mut self.connection).await?;
-        self.ended();
+        self.slot.connection = Some(self.connection);
         Ok(())
     }
 
-    /// A statement has ended the transaction.
-    pub(super) fn ended(mut self) {
+    /// A statement has committed.
+    pub(super) fn committed(mut self) {
         self.slot.connection = Some(self.connection);
+        if let Some(commits) = &self.slot.commits {
+            commits.send_replace(());
+        }
     }
 }
 
