@@ -9,7 +9,7 @@ use chat_domain::{ChannelId, EventId, Timestamp};
 use sqlx::postgres::PgConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::types::Uuid;
-use sqlx::{ConnectOptions, Connection, QueryBuilder, Sqlite};
+use sqlx::{ConnectOptions, Connection, Executor, QueryBuilder, Sqlite};
 
 use crate::failure::{Failure, While};
 use crate::world::{TEXT_BYTES, World};
@@ -75,6 +75,13 @@ impl Bare {
             written += rows.len();
         }
         Ok(written as f64 / began.elapsed().as_secs_f64())
+    }
+
+    /// What one side has left to copy is not measured with the other.
+    pub(crate) async fn settle(&mut self) -> Result<(), Failure> {
+        let Connected::Sqlite(connection) = &mut self.connection else { return Ok(()) };
+        let copied = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").await;
+        copied.map(drop).while_doing("emptying SQLite's log")
     }
 
     /// The channels by turns.

@@ -19,7 +19,7 @@ pub(crate) struct Scale {
     pub(crate) rates: &'static [u32],
     /// Measurements of each, by turns, whose median counts.
     pub(crate) rounds: usize,
-    /// One measurement of `fanout`, of `neighbours`, of the sweep, and of the bare inserts; two are one of `scaling`.
+    /// One measurement of `fanout`, of `neighbours` and of the sweep; two are one of `scaling`.
     #[serde(with = "humantime_text")]
     pub(crate) round: Duration,
     /// One measurement of `latency`, `sends` and `interest`.

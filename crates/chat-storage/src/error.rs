@@ -83,9 +83,7 @@ fn is_unavailable(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed
-        | sqlx::Error::BeginFailed
-        // A connection whose last transaction did not end; the next one will be another.
-        | sqlx::Error::InvalidSavePointStatement => true,
+        | sqlx::Error::BeginFailed => true,
         sqlx::Error::Database(error) => is_unavailable_database(&**error),
         _ => false,
     }

@@ -38,7 +38,7 @@ use crate::{
     metrics::{Metrics, PoolState, Pools},
 };
 
-/// A database file: one connection that writes, and some that read beside it.
+/// A database file: one connection that writes, some that read beside it, and one that copies the log into the file.
 #[derive(Debug)]
 pub(crate) struct SqliteStorage {
     writer: Writer,
@@ -80,8 +80,8 @@ fn options(config: &DatabaseConfig) -> Result<SqliteConnectOptions, OpenError> {
     }
     let options = SqliteConnectOptions::from_str(url)
         .map_err(|source| OpenError::Unreachable { store: masked(&config.url), source })?;
-    // FULL: an acknowledged message is on the disk, not on its way to it. At 64 MB of log that nobody has copied into the
-    // file, whoever commits does it.
+    // FULL: an acknowledged message is on the disk, not on its way to it. When the log has 64 MB, whoever commits copies what
+    // is left of it into the file.
     Ok(options
         .create_if_missing(true)
         .foreign_keys(true)

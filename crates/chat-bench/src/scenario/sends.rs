@@ -80,11 +80,13 @@ async fn by_turns(bench: &mut Bench, setup: Setup) -> Result<Turns, Failure> {
         let meter = Meter::start(&bench.cores, &[process])?;
         let answers = all_send(&mut senders, TURN.min(left)).await?;
         let usage = meter.end()?;
-        let bare = bare.per_second(BARE_TURN).await?;
-        turns.ratios.push(answers.len() as f64 / usage.wall.as_secs_f64() / bare);
+        bare.settle().await?;
+        let inserts = bare.per_second(BARE_TURN).await?;
+        bare.settle().await?;
+        turns.ratios.push(answers.len() as f64 / usage.wall.as_secs_f64() / inserts);
         turns.answers.add(&answers).while_doing("the times of a turn")?;
         turns.usages.push(usage);
-        turns.bare.push(bare);
+        turns.bare.push(inserts);
         left = left.saturating_sub(TURN);
     }
     Ok(turns)

@@ -31,9 +31,7 @@ pub(super) async fn append(
         return Ok(answers);
     }
     if let Some(send) = single::statement(&changes) {
-        send.execute(&mut *transaction).await?;
-        transaction.committed();
-        return Ok(answers);
+        return transaction.commit_with(send).await.map(|()| answers);
     }
     insert_messages(&mut transaction, &changes.messages).await?;
     insert_events(&mut transaction, &changes.events).await?;

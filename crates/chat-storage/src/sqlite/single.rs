@@ -5,21 +5,24 @@
 
 use sqlx::{Sqlite, query::Query, sqlite::SqliteArguments};
 
+use super::writer::commit;
 use crate::{
     batch::{Changes, NewEvent, NewMessage, storable},
     rows::column,
 };
 
-const SEND: &str = "\
+const SEND: &str = concat!(
+    "\
     INSERT INTO messages (id, channel_id, seq, sender_id, client_message_id, type, status, content, payload, reply_to, \
         created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?); \
     INSERT INTO channel_events (channel_id, seq, event_id, type, body, created_at) VALUES (?, ?, ?, ?, ?, ?); \
     UPDATE channels SET last_seq = ?, message_count = ?, updated_at = ? WHERE id = ?; \
     UPDATE channel_members SET last_read_seq = max(last_read_seq, ?), last_read_count = max(last_read_count, ?) \
-        WHERE channel_id = ? AND user_id = ?; \
-    COMMIT";
+        WHERE channel_id = ? AND user_id = ?; ",
+    commit!()
+);
 
-/// Writes and commits such a batch. `None` if it is anything else.
+/// What writes and commits such a batch. `None` if it is anything else.
 pub(super) fn statement(changes: &Changes) -> Option<Query<'_, Sqlite, SqliteArguments>> {
     let (NewMessage { message, payload }, event, channel, marker) = changes.as_single_send()?;
     let NewEvent { channel_id, seq, event_id, event_type, body, at } = event;

@@ -9,11 +9,12 @@ use std::{
 use sqlx::{
     ConnectOptions, Connection, SqliteConnection,
     migrate::{MigrateError, Migrator},
-    sqlite::SqliteConnectOptions,
+    query::Query,
+    sqlite::{Sqlite, SqliteArguments, SqliteConnectOptions},
 };
 use tokio::{
     sync::{Mutex, OwnedMutexGuard, watch},
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep, timeout_at},
 };
 
 use crate::{
@@ -31,6 +32,15 @@ const TURN: Duration = Duration::from_millis(1);
 /// How long SQLite itself waits for a lock before the next attempt.
 const BUSY_TIMEOUT: Duration = Duration::from_millis(2);
 
+/// Ends a text that commits. The row comes after the commit only: of a connection whose thread has died in between nothing
+/// more comes, and that is no error to the library.
+macro_rules! commit {
+    () => {
+        "COMMIT; SELECT 1"
+    };
+}
+pub(super) use commit;
+
 /// Begins transactions that write.
 #[derive(Debug)]
 pub(super) struct Writer {
@@ -44,7 +54,7 @@ pub(super) struct Writer {
 
 #[derive(Debug)]
 struct Slot {
-    /// `None` before the first transaction, and after one that did not end.
+    /// `None` before the first transaction, during one, and after one that did not end.
     connection: Option<SqliteConnection>,
     /// Who hears of commits. `None` when it is closed.
     commits: Option<watch::Sender<()>>,
@@ -54,14 +64,14 @@ impl Writer {
     /// Makes the file if there is none, and migrates.
     pub(super) async fn open(options: &SqliteConnectOptions, config: &DatabaseConfig) -> Result<Self, OpenError> {
         let options = options.clone().busy_timeout(BUSY_TIMEOUT);
-        let patience = config.acquire_timeout;
-        let store = || masked(&config.url);
+        let (patience, store) = (config.acquire_timeout, || masked(&config.url));
+        let deadline = Instant::now() + patience;
 
         // To change the journal mode of a new file is a write too, and another process may be at it.
-        let connected = patiently(patience, is_busy, || options.connect()).await;
+        let connected = patiently(deadline, is_busy, || options.connect()).await;
         let connection = connected.map_err(|source| OpenError::Unreachable { store: store(), source })?;
         connection.close().await.map_err(|source| OpenError::Unreachable { store: store(), source })?;
-        patiently(patience, is_busy_migration, || migrate(&options))
+        patiently(deadline, is_busy_migration, || migrate(&options))
             .await
             .map_err(|source| OpenError::Migration { store: store(), source })?;
         let slot = Slot { connection: None, commits: Some(watch::Sender::default()) };
@@ -70,18 +80,22 @@ impl Writer {
 
     /// Begins a transaction that holds the write lock from its start: what it reads stays true until it commits.
     pub(super) async fn begin(&self) -> Result<Turn, sqlx::Error> {
-        let waited = timeout(self.patience, self.slot.clone().lock_owned()).await;
+        let deadline = Instant::now() + self.patience;
+        let waited = timeout_at(deadline, self.slot.clone().lock_owned()).await;
         let mut slot = waited.map_err(|_| sqlx::Error::PoolTimedOut)?;
         if slot.commits.is_none() {
             return Err(sqlx::Error::PoolClosed);
         }
         let mut connection = match slot.connection.take() {
             Some(connection) => connection,
-            None => patiently(self.patience, is_busy, || self.options.connect()).await?,
+            None => patiently(deadline, is_busy, || self.options.connect()).await?,
         };
-        let deadline = Instant::now() + self.patience;
         while let Err(error) = sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await {
-            if !is_busy(&error) || Instant::now() >= deadline {
+            if !is_busy(&error) {
+                return Err(error);
+            }
+            if Instant::now() >= deadline {
+                slot.connection = Some(connection);
                 return Err(error);
             }
             sleep(TURN).await;
@@ -109,7 +123,7 @@ impl Writer {
         self.slot.lock().await.commits.as_ref().map(watch::Sender::subscribe)
     }
 
-    /// Ends the connection after the transaction that is under way.
+    /// Ends the connection after the transactions that have begun or wait.
     pub(super) async fn close(&self) {
         let mut slot = self.slot.lock().await;
         slot.commits = None;
@@ -130,9 +144,18 @@ pub(super) struct Turn {
 }
 
 impl Turn {
-    pub(super) async fn commit(mut self) -> Result<(), sqlx::Error> {
-        sqlx::query("COMMIT").execute(&mut self.connection).await?;
-        self.committed();
+    pub(super) async fn commit(self) -> Result<(), sqlx::Error> {
+        self.commit_with(sqlx::query(commit!())).await
+    }
+
+    /// Runs a text whose end is [`commit!`].
+    pub(super) async fn commit_with(mut self, text: Query<'_, Sqlite, SqliteArguments>) -> Result<(), sqlx::Error> {
+        let committed = text.fetch_optional(&mut self.connection).await?;
+        committed.ok_or(sqlx::Error::WorkerCrashed)?;
+        self.slot.connection = Some(self.connection);
+        if let Some(commits) = &self.slot.commits {
+            commits.send_replace(());
+        }
         Ok(())
     }
 
@@ -140,14 +163,6 @@ impl Turn {
         sqlx::query("ROLLBACK").execute(&mut self.connection).await?;
         self.slot.connection = Some(self.connection);
         Ok(())
-    }
-
-    /// A statement has committed.
-    pub(super) fn committed(mut self) {
-        self.slot.connection = Some(self.connection);
-        if let Some(commits) = &self.slot.commits {
-            commits.send_replace(());
-        }
     }
 }
 
@@ -175,13 +190,12 @@ async fn migrate(options: &SqliteConnectOptions) -> Result<(), MigrateError> {
     Ok(())
 }
 
-/// Tries until the lock is free, or patience ends.
+/// Tries until the lock is free, or it is too late.
 async fn patiently<T, E, F: Future<Output = Result<T, E>>>(
-    patience: Duration,
+    deadline: Instant,
     is_busy: impl Fn(&E) -> bool,
     mut attempt: impl FnMut() -> F,
 ) -> Result<T, E> {
-    let deadline = Instant::now() + patience;
     loop {
         match attempt().await {
             Err(error) if is_busy(&error) && Instant::now() < deadline => sleep(TURN).await,
@@ -194,17 +208,22 @@ async fn patiently<T, E, F: Future<Output = Result<T, E>>>(
 mod tests {
     use chat_domain::ports::StorageError;
     use sqlx::Executor;
+    use tempfile::TempDir;
 
     use super::*;
     use crate::error::storage_error;
 
-    #[tokio::test]
-    async fn after_a_full_disk_it_writes_again() {
-        let directory = tempfile::tempdir().unwrap();
+    async fn writer(directory: &TempDir) -> Writer {
         let url = format!("sqlite://{}", directory.path().join("chat.db").display());
         let options = url.parse::<SqliteConnectOptions>().unwrap().create_if_missing(true);
         let config = DatabaseConfig { url: url.into(), ..DatabaseConfig::default() };
-        let writer = Writer::open(&options, &config).await.unwrap();
+        Writer::open(&options, &config).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn after_a_full_disk_it_writes_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let writer = writer(&directory).await;
         // The limit is this connection's own, and no file can be smaller than it is.
         let mut transaction = writer.begin().await.unwrap();
         transaction.execute("PRAGMA max_page_count = 1").await.unwrap();
@@ -222,5 +241,15 @@ mod tests {
         let mut transaction = writer.begin().await.unwrap();
         transaction.execute(TOO_MUCH).await.unwrap();
         transaction.commit().await.unwrap();
+    }
+
+    /// So ends the answer of a connection whose thread dies.
+    #[tokio::test]
+    async fn what_answers_nothing_has_not_committed() {
+        let directory = tempfile::tempdir().unwrap();
+        let writer = writer(&directory).await;
+        let unanswered = writer.begin().await.unwrap().commit_with(sqlx::query("SELECT 1 WHERE false")).await;
+        assert!(matches!(unanswered, Err(sqlx::Error::WorkerCrashed)), "{unanswered:?}");
+        writer.ping().await.unwrap();
     }
 }
