@@ -56,6 +56,8 @@ pub(crate) struct Fleet {
 
 impl Drop for Fleet {
     fn drop(&mut self) {
+        // Before the runtime ends, which it sees when nobody keeps it from resting.
+        self.tasks.abort_all();
         // Not in the way of a thread that must not block.
         self.runtime.take().into_iter().for_each(Runtime::shutdown_background);
     }
@@ -76,14 +78,16 @@ impl Fleet {
     pub(crate) async fn join_aloof(seats: Vec<Seat>, tally: Tally) -> Result<Self, Failure> {
         // Of itself the runtime looks after some tasks; here it reads all that is there with each look.
         let runtime = thread(|builder| builder.event_interval(u32::MAX))?;
-        runtime.spawn(async {
+        let look = async {
             loop {
                 // Blocks all that reads, which is what it is for.
                 std::thread::sleep(LOOK);
                 yield_now().await;
             }
-        });
-        let mut fleet = Self::empty(tally, Some(runtime));
+        };
+        let mut fleet = Self::empty(tally, None);
+        fleet.tasks.spawn_on(look, runtime.handle());
+        fleet.runtime = Some(runtime);
         fleet.grow(seats).await?;
         Ok(fleet)
     }

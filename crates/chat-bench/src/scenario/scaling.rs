@@ -46,14 +46,13 @@ pub(super) async fn run(bench: &mut Bench) -> Result<Vec<Figure>, Failure> {
     let by_rooms = ROOMS.into_iter().filter(|rooms| *rooms < all).map(|rooms| Shape { rooms, sessions: 1 });
     let by_sessions = SESSIONS.into_iter().filter(|sessions| *sessions < all).chain([all]);
     let by_sessions = by_sessions.map(|sessions| Shape { rooms: all / sessions, sessions });
-    let shapes: Vec<_> = by_rooms.chain(by_sessions).collect();
-    let (mut of_chat, mut payload) = (Vec::new(), 0);
-    for shape in &shapes {
-        of_chat.push(cost(bench, *shape, &mut payload).await?);
+    let shapes = by_rooms.chain(by_sessions);
+    let mut points = Vec::new();
+    for shape in shapes {
+        // Right after each other, since machines change their speed within minutes.
+        let (chat, payload) = cost(bench, shape).await?;
+        points.push(Point { shape, chat, raw: cost_of_raw(bench, shape, payload).await? });
     }
-    let of_raw = Raw::start(bench, payload, all).await?.costs(bench, &shapes).await?;
-    let points = shapes.into_iter().zip(of_chat).zip(of_raw);
-    let points: Vec<_> = points.map(|((shape, chat), raw)| Point { shape, chat, raw }).collect();
     // Where each room has one session, all sessions are the end of the one curve and the beginning of the other.
     let single = points.iter().filter(|point| point.shape.sessions == 1).count();
     let (rooms, sizes) = (&points[..single], &points[single.saturating_sub(1)..]);
@@ -75,9 +74,8 @@ pub(super) async fn run(bench: &mut Bench) -> Result<Vec<Figure>, Failure> {
     Ok(figures)
 }
 
-/// Of a delivery, in microseconds. Tells also how long an event is.
-async fn cost(bench: &mut Bench, shape: Shape, payload: &mut usize) -> Result<f64, Failure> {
-    let Shape { rooms, sessions } = shape;
+/// Of a delivery, in microseconds; and how long an event is.
+async fn cost(bench: &mut Bench, Shape { rooms, sessions }: Shape) -> Result<(f64, usize), Failure> {
     let core = bench.cores.measured();
     let mut world = World::start(bench, Setup::measured(core)).await?;
     let crowd = Crowd { instance: 0, rooms, readers: sessions, senders: SENDERS, timed: false };
@@ -99,45 +97,32 @@ async fn cost(bench: &mut Bench, shape: Shape, payload: &mut usize) -> Result<f6
         "  {rooms} rooms × {sessions} sessions: {cost:.2} µs a delivery, {:.3} of the core when idle",
         idle.measured()
     );
-    *payload = load.fleet.tally.payload();
-    Ok(cost)
+    let payload = load.fleet.tally.payload();
+    load.fleet.leave().await;
+    Ok((cost, payload))
 }
 
-/// The reference, with as many connections.
-struct Raw {
-    server: RawServer,
-    fleet: Fleet,
-}
-
-impl Raw {
-    async fn start(bench: &Bench, payload: usize, connections: usize) -> Result<Self, Failure> {
-        let server = RawServer::start(bench.cores.measured(), payload)?;
-        let seats = vec![Seat::without_handshake(server.address); connections];
-        Ok(Self { server, fleet: Fleet::join(seats, Tally::default()).await? })
-    }
-
-    /// In each of these shapes.
-    async fn costs(mut self, bench: &Bench, shapes: &[Shape]) -> Result<Vec<f64>, Failure> {
-        let mut costs = Vec::new();
-        for Shape { rooms, sessions } in shapes {
-            let timetable = Timetable::new(Instant::now(), PER_SECOND / *sessions as f64, bench.scale.round * 2);
-            let deliveries = timetable.count * sessions;
-            let goal = self.fleet.tally.delivered() + deliveries as u64;
-            let before = cpu_time_of_threads(self.server.id())?;
-            for mut turns in timetable.announce(1) {
-                while let Some(number) = turns.recv().await {
-                    let first = number % rooms * sessions;
-                    self.server.burst(1, first..first + sessions)?;
-                }
-            }
-            self.fleet.tally.reach(goal).await?;
-            let used = cpu_time_of_threads(self.server.id())?.saturating_sub(before);
-            let cost = used.as_secs_f64() * 1e6 / deliveries as f64;
-            eprintln!("  {rooms} rooms × {sessions} sessions, raw: {cost:.2} µs a delivery");
-            costs.push(cost);
+/// The same of the reference, with as many connections.
+async fn cost_of_raw(bench: &Bench, Shape { rooms, sessions }: Shape, payload: usize) -> Result<f64, Failure> {
+    let mut server = RawServer::start(bench.cores.measured(), payload)?;
+    let seats = vec![Seat::without_handshake(server.address); rooms * sessions];
+    let fleet = Fleet::join(seats, Tally::default()).await?;
+    let timetable = Timetable::new(Instant::now(), PER_SECOND / sessions as f64, bench.scale.round * 2);
+    let deliveries = timetable.count * sessions;
+    let goal = fleet.tally.delivered() + deliveries as u64;
+    let before = cpu_time_of_threads(server.id())?;
+    for mut turns in timetable.announce(1) {
+        while let Some(number) = turns.recv().await {
+            let first = number % rooms * sessions;
+            server.burst(1, first..first + sessions)?;
         }
-        Ok(costs)
     }
+    fleet.tally.reach(goal).await?;
+    let used = cpu_time_of_threads(server.id())?.saturating_sub(before);
+    let cost = used.as_secs_f64() * 1e6 / deliveries as f64;
+    eprintln!("  {rooms} rooms × {sessions} sessions, raw: {cost:.2} µs a delivery");
+    fleet.leave().await;
+    Ok(cost)
 }
 
 /// The most, to what bare writes cost in the same shape.
