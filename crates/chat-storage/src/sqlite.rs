@@ -10,7 +10,7 @@ mod single;
 mod users;
 mod writer;
 
-use std::str::FromStr;
+use std::{iter, str::FromStr};
 
 use async_trait::async_trait;
 use chat_domain::{
@@ -56,13 +56,13 @@ impl SqliteStorage {
         if let Some(missing) = directory.filter(|directory| !directory.is_dir()) {
             return Err(OpenError::NoDirectory(missing.to_owned()));
         }
-        let writer = Writer::open(&options, config).await?;
+        let (writer, commits) = Writer::open(&options, config).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(config.max_connections)
             .acquire_timeout(config.acquire_timeout)
             .test_before_acquire(false)
             .connect_lazy_with(options.clone().busy_timeout(config.acquire_timeout));
-        let checkpoints = writer.commits().await.map(|commits| checkpoint::run(options, commits)).into_iter().collect();
+        let checkpoints = iter::once(checkpoint::run(options, commits)).collect();
         let (writing, reading) = (writer.state(), readers.clone());
         let pools = move || vec![writing(), PoolState::of("readers", &reading)];
         registry.register_collector(Box::new(Pools(pools)));

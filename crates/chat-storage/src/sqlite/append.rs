@@ -10,7 +10,7 @@ use super::{
     json::{array, hex},
     many::{ManyRows, pieces},
     single,
-    writer::Writer,
+    writer::{Statement, Writer},
 };
 use crate::{
     batch::{Batch, Changes, NewEvent, NewMessage, storable},
@@ -90,43 +90,49 @@ async fn insert_messages(connection: &mut SqliteConnection, rows: &[NewMessage])
         "",
     );
     for rows in pieces(rows) {
-        let mut insert = sqlx::query(INSERT.text(rows.len()));
-        for NewMessage { message, payload } in rows {
-            insert = insert
-                .bind(message.id.as_uuid())
-                .bind(message.channel_id.as_uuid())
-                .bind(column(message.seq))
-                .bind(message.sender_id.as_uuid())
-                .bind(message.client_message_id.as_ref().map(|id| id.as_str()))
-                .bind(message.content.message_type().as_str())
-                .bind(message.status.as_str())
-                .bind(storable(message.content.summary()))
-                .bind(payload.as_str())
-                .bind(message.reply_to.map(|id| id.as_uuid()))
-                .bind(message.sent_at.as_millis());
-        }
+        let insert = rows.iter().fold(sqlx::query(INSERT.text(rows.len())), bind_message);
         insert.execute(&mut *connection).await?;
     }
     Ok(())
+}
+
+/// The values of a row of `messages`.
+pub(super) fn bind_message<'q>(insert: Statement<'q>, new: &'q NewMessage) -> Statement<'q> {
+    let NewMessage { message, payload } = new;
+    insert
+        .bind(message.id.as_uuid())
+        .bind(message.channel_id.as_uuid())
+        .bind(column(message.seq))
+        .bind(message.sender_id.as_uuid())
+        .bind(message.client_message_id.as_ref().map(|id| id.as_str()))
+        .bind(message.content.message_type().as_str())
+        .bind(message.status.as_str())
+        .bind(storable(message.content.summary()))
+        .bind(payload.as_str())
+        .bind(message.reply_to.map(|id| id.as_uuid()))
+        .bind(message.sent_at.as_millis())
 }
 
 async fn insert_events(connection: &mut SqliteConnection, rows: &[NewEvent]) -> Result<(), sqlx::Error> {
     static INSERT: ManyRows =
         ManyRows::new("INSERT INTO channel_events (channel_id, seq, event_id, type, body, created_at)", 6, "");
     for rows in pieces(rows) {
-        let mut insert = sqlx::query(INSERT.text(rows.len()));
-        for NewEvent { channel_id, seq, event_id, event_type, body, at } in rows {
-            insert = insert
-                .bind(channel_id)
-                .bind(column(*seq))
-                .bind(event_id)
-                .bind(event_type.as_str())
-                .bind(body.as_str())
-                .bind(at.as_millis());
-        }
+        let insert = rows.iter().fold(sqlx::query(INSERT.text(rows.len())), bind_event);
         insert.execute(&mut *connection).await?;
     }
     Ok(())
+}
+
+/// The values of a row of `channel_events`.
+pub(super) fn bind_event<'q>(insert: Statement<'q>, event: &'q NewEvent) -> Statement<'q> {
+    let NewEvent { channel_id, seq, event_id, event_type, body, at } = event;
+    insert
+        .bind(channel_id)
+        .bind(column(*seq))
+        .bind(event_id)
+        .bind(event_type.as_str())
+        .bind(body.as_str())
+        .bind(at.as_millis())
 }
 
 async fn update_channels(connection: &mut SqliteConnection, rows: &[Channel]) -> Result<(), sqlx::Error> {

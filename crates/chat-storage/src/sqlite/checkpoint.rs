@@ -18,19 +18,19 @@ const PASSES: usize = 5;
 pub(super) async fn run(options: SqliteConnectOptions, mut commits: watch::Receiver<()>) {
     // Nobody waits for a slow one.
     let options = options.disable_statement_logging();
-    let mut connection = None;
+    let (mut connection, mut failing) = (None, false);
     while commits.changed().await.is_ok() {
         let closed = async { while commits.changed().await.is_ok() {} };
         if timeout(DELAY, closed).await.is_ok() {
             break;
         }
-        connection = match copy(&options, connection).await {
-            Ok(connection) => Some(connection),
-            Err(error) => {
-                tracing::debug!(error.message = %error, "the pages of the log were not copied");
-                None
-            }
-        };
+        match copy(&options, connection.take()).await {
+            Ok(copied) => connection = Some(copied),
+            // Logged when it begins, not each time: whoever commits does it then, at the bound.
+            Err(error) if !failing => tracing::warn!(error.message = %error, "the pages of the log were not copied"),
+            Err(_) => {}
+        }
+        failing = connection.is_none();
     }
     if let Some(connection) = connection
         && let Err(error) = connection.close().await

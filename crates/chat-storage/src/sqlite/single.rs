@@ -3,13 +3,11 @@
 //! Each statement is handed to the connection's thread and waited for, which takes longer than what it does: these are one
 //! text, with the commit at its end.
 
-use sqlx::{Sqlite, query::Query, sqlite::SqliteArguments};
-
-use super::writer::commit;
-use crate::{
-    batch::{Changes, NewEvent, NewMessage, storable},
-    rows::column,
+use super::{
+    append::{bind_event, bind_message},
+    writer::{Statement, commit},
 };
+use crate::{batch::Changes, rows::column};
 
 const SEND: &str = concat!(
     "\
@@ -23,27 +21,10 @@ const SEND: &str = concat!(
 );
 
 /// What writes and commits such a batch. `None` if it is anything else.
-pub(super) fn statement(changes: &Changes) -> Option<Query<'_, Sqlite, SqliteArguments>> {
-    let (NewMessage { message, payload }, event, channel, marker) = changes.as_single_send()?;
-    let NewEvent { channel_id, seq, event_id, event_type, body, at } = event;
-    let send = sqlx::query(SEND)
-        .bind(message.id.as_uuid())
-        .bind(message.channel_id.as_uuid())
-        .bind(column(message.seq))
-        .bind(message.sender_id.as_uuid())
-        .bind(message.client_message_id.as_ref().map(|id| id.as_str()))
-        .bind(message.content.message_type().as_str())
-        .bind(message.status.as_str())
-        .bind(storable(message.content.summary()))
-        .bind(payload.as_str())
-        .bind(message.reply_to.map(|id| id.as_uuid()))
-        .bind(message.sent_at.as_millis())
-        .bind(channel_id)
-        .bind(column(*seq))
-        .bind(event_id)
-        .bind(event_type.as_str())
-        .bind(body.as_str())
-        .bind(at.as_millis())
+pub(super) fn statement(changes: &Changes) -> Option<Statement<'_>> {
+    let (message, event, channel, marker) = changes.as_single_send()?;
+    let inserts = bind_event(bind_message(sqlx::query(SEND), message), event);
+    let send = inserts
         .bind(column(channel.last_seq))
         .bind(column(channel.message_count))
         .bind(channel.updated_at.as_millis())

@@ -32,6 +32,8 @@ const TURN: Duration = Duration::from_millis(1);
 /// How long SQLite itself waits for a lock before the next attempt.
 const BUSY_TIMEOUT: Duration = Duration::from_millis(2);
 
+pub(super) type Statement<'q> = Query<'q, Sqlite, SqliteArguments>;
+
 /// Ends a text that commits. The row comes after the commit only: of a connection whose thread has died in between nothing
 /// more comes, and that is no error to the library.
 macro_rules! commit {
@@ -61,8 +63,11 @@ struct Slot {
 }
 
 impl Writer {
-    /// Makes the file if there is none, and migrates.
-    pub(super) async fn open(options: &SqliteConnectOptions, config: &DatabaseConfig) -> Result<Self, OpenError> {
+    /// Makes the file if there is none, and migrates. The receiver hears of each commit until the writer is closed.
+    pub(super) async fn open(
+        options: &SqliteConnectOptions,
+        config: &DatabaseConfig,
+    ) -> Result<(Self, watch::Receiver<()>), OpenError> {
         let options = options.clone().busy_timeout(BUSY_TIMEOUT);
         let (patience, store) = (config.acquire_timeout, || masked(&config.url));
         let deadline = Instant::now() + patience;
@@ -74,8 +79,9 @@ impl Writer {
         patiently(deadline, is_busy_migration, || migrate(&options))
             .await
             .map_err(|source| OpenError::Migration { store: store(), source })?;
-        let slot = Slot { connection: None, commits: Some(watch::Sender::default()) };
-        Ok(Self { options, slot: Arc::new(Mutex::new(slot)), patience })
+        let (commits, hears) = watch::channel(());
+        let slot = Slot { connection: None, commits: Some(commits) };
+        Ok((Self { options, slot: Arc::new(Mutex::new(slot)), patience }, hears))
     }
 
     /// Begins a transaction that holds the write lock from its start: what it reads stays true until it commits.
@@ -90,15 +96,15 @@ impl Writer {
             Some(connection) => connection,
             None => patiently(deadline, is_busy, || self.options.connect()).await?,
         };
+        // As `patiently` does, whose attempts cannot borrow the connection.
         while let Err(error) = sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await {
-            if !is_busy(&error) {
-                return Err(error);
+            if is_busy(&error) && Instant::now() < deadline {
+                sleep(TURN).await;
+                continue;
             }
-            if Instant::now() >= deadline {
-                slot.connection = Some(connection);
-                return Err(error);
-            }
-            sleep(TURN).await;
+            // One that has only waited is as good as before.
+            slot.connection = is_busy(&error).then_some(connection);
+            return Err(error);
         }
         Ok(Turn { slot, connection })
     }
@@ -116,11 +122,6 @@ impl Writer {
             let idle = slot.as_ref().is_ok_and(|slot| slot.connection.is_some());
             PoolState { pool: "writer", used: u32::from(slot.is_err()), idle: u32::from(idle), max: 1 }
         }
-    }
-
-    /// Tells of each commit until the writer is closed.
-    pub(super) async fn commits(&self) -> Option<watch::Receiver<()>> {
-        self.slot.lock().await.commits.as_ref().map(watch::Sender::subscribe)
     }
 
     /// Ends the connection after the transactions that have begun or wait.
@@ -149,7 +150,7 @@ impl Turn {
     }
 
     /// Runs a text whose end is [`commit!`].
-    pub(super) async fn commit_with(mut self, text: Query<'_, Sqlite, SqliteArguments>) -> Result<(), sqlx::Error> {
+    pub(super) async fn commit_with(mut self, text: Statement<'_>) -> Result<(), sqlx::Error> {
         let committed = text.fetch_optional(&mut self.connection).await?;
         committed.ok_or(sqlx::Error::WorkerCrashed)?;
         self.slot.connection = Some(self.connection);
@@ -217,7 +218,7 @@ mod tests {
         let url = format!("sqlite://{}", directory.path().join("chat.db").display());
         let options = url.parse::<SqliteConnectOptions>().unwrap().create_if_missing(true);
         let config = DatabaseConfig { url: url.into(), ..DatabaseConfig::default() };
-        Writer::open(&options, &config).await.unwrap()
+        Writer::open(&options, &config).await.unwrap().0
     }
 
     #[tokio::test]
