@@ -56,8 +56,6 @@ pub(crate) struct Fleet {
 
 impl Drop for Fleet {
     fn drop(&mut self) {
-        // Before the runtime ends, which it sees when nobody keeps it from resting.
-        self.tasks.abort_all();
         // Not in the way of a thread that must not block.
         self.runtime.take().into_iter().for_each(Runtime::shutdown_background);
     }
@@ -86,6 +84,7 @@ impl Fleet {
             }
         };
         let mut fleet = Self::empty(tally, None);
+        // It ends with the connections: the runtime sees its own end only when nothing keeps it from resting.
         fleet.tasks.spawn_on(look, runtime.handle());
         fleet.runtime = Some(runtime);
         fleet.grow(seats).await?;
@@ -323,4 +322,31 @@ fn refused(payload: &[u8]) -> io::Error {
 
 fn client_text(text: impl AsRef<str>) -> Vec<u8> {
     frames::text_of_client(text.as_ref().as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Those of one scenario would still be open in the next, and a process has only so many files.
+    #[tokio::test]
+    async fn who_looks_now_and_then_leaves_too() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let seats = vec![Seat::without_handshake(listener.local_addr().unwrap()); 3];
+        let fleet = Fleet::join_aloof(seats, Tally::default()).await.unwrap();
+        let mut streams = Vec::new();
+        for _ in 0..fleet.size() {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(&frames::text(protocol::MESSAGE)).await.unwrap();
+            streams.push(stream);
+        }
+        fleet.tally.reach(3).await.unwrap();
+        drop(fleet);
+        for mut stream in streams {
+            let end = timeout(Duration::from_secs(10), stream.read_u8()).await.expect("it is closed");
+            assert_eq!(end.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        }
+    }
 }
