@@ -36,7 +36,7 @@ pub(crate) struct Crowd {
     /// In each room.
     pub(crate) readers: usize,
     pub(crate) senders: usize,
-    /// Whether it is taken note how long each message takes.
+    /// Whether it is taken note how long each message takes. Otherwise readers are in no hurry.
     pub(crate) timed: bool,
 }
 
@@ -49,9 +49,13 @@ impl Load {
         let places = channels.iter().cycle().take(rooms * readers).enumerate();
         let seats = places.map(|(number, room)| Seat::in_room(instance, &world.token(number), *room)).collect();
         let origin = Instant::now();
-        let tally = if timed { Tally::with_delays(origin)? } else { Tally::default() };
+        let fleet = if timed {
+            Fleet::join(seats, Tally::with_delays(origin)?).await?
+        } else {
+            Fleet::join_aloof(seats, Tally::default()).await?
+        };
         Ok(Self {
-            fleet: Fleet::join(seats, tally).await?,
+            fleet,
             senders: Sender::several(senders, world.message_server()?).await?,
             targets: channels.iter().map(|room| Target::channel(&world.user.token, *room)).collect(),
             readers,
