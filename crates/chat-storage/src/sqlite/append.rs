@@ -10,7 +10,7 @@ use super::{
     json::{array, hex},
     many::{ManyRows, pieces},
     single,
-    writer::{Statement, Writer},
+    writer::{Statement, Turn, Writer, begin},
 };
 use crate::{
     batch::{Batch, Changes, NewEvent, NewMessage, storable},
@@ -23,8 +23,7 @@ pub(super) async fn append(
     writer: &Writer,
     commands: &[Command],
 ) -> Result<Vec<Result<Appended, Refusal>>, sqlx::Error> {
-    let mut transaction = writer.begin().await?;
-    let ledger = load(&mut transaction, &Needs::of(commands)).await?;
+    let (mut transaction, ledger) = begin(writer, &Needs::of(commands)).await?;
     let Batch { answers, changes } = Batch::apply(ledger, commands)?;
     if changes.is_empty() {
         transaction.rollback().await?;
@@ -41,19 +40,22 @@ pub(super) async fn append(
     Ok(answers)
 }
 
-async fn load(connection: &mut SqliteConnection, needs: &Needs) -> Result<Ledger, sqlx::Error> {
+/// Begins a transaction with what it needs.
+async fn begin(writer: &Writer, needs: &Needs) -> Result<(Turn, Ledger), sqlx::Error> {
     const SQL: &str = concat!(
+        begin!(),
         "SELECT ",
         place_columns!(),
-        " FROM (SELECT unhex(value ->> 0) AS channel_id, unhex(value ->> 1) AS user_id FROM json_each($1)) k",
+        " FROM (SELECT unhex(value ->> 0) AS channel_id, unhex(value ->> 1) AS user_id FROM json_each(?)) k",
         place_joins!()
     );
     let keys = array(needs.members.iter().map(|(channel, user)| (hex(channel.as_uuid()), hex(user.as_uuid()))))?;
-    let rows = sqlx::query(SQL).bind(keys).fetch_all(&mut *connection).await?;
+    let (mut transaction, rows) = writer.begin_with(|| sqlx::query(SQL).bind(keys.as_str())).await?;
     let Places { channels, members, users } = Places::read(&rows)?;
-    let sent = load_sent(connection, needs).await?;
-    let reply_targets = load_reply_targets(connection, needs).await?;
-    Ok(Ledger::new(channels.into_values(), members, users, sent, reply_targets))
+    let sent = load_sent(&mut transaction, needs).await?;
+    let reply_targets = load_reply_targets(&mut transaction, needs).await?;
+    let ledger = Ledger::new(channels.into_values(), members, users, sent, reply_targets);
+    Ok((transaction, ledger))
 }
 
 async fn load_sent(connection: &mut SqliteConnection, needs: &Needs) -> Result<Vec<Message>, sqlx::Error> {

@@ -10,7 +10,7 @@ use sqlx::{
     ConnectOptions, Connection, SqliteConnection,
     migrate::{MigrateError, Migrator},
     query::Query,
-    sqlite::{Sqlite, SqliteArguments, SqliteConnectOptions},
+    sqlite::{Sqlite, SqliteArguments, SqliteConnectOptions, SqliteRow},
 };
 use tokio::{
     sync::{Mutex, OwnedMutexGuard, watch},
@@ -33,6 +33,14 @@ const TURN: Duration = Duration::from_millis(1);
 const BUSY_TIMEOUT: Duration = Duration::from_millis(2);
 
 pub(super) type Statement<'q> = Query<'q, Sqlite, SqliteArguments>;
+
+/// Begins a text that is the beginning of a transaction.
+macro_rules! begin {
+    () => {
+        "BEGIN IMMEDIATE; "
+    };
+}
+pub(super) use begin;
 
 /// Ends a text that commits. The row comes after the commit only: of a connection whose thread has died in between nothing
 /// more comes, and that is no error to the library.
@@ -86,6 +94,15 @@ impl Writer {
 
     /// Begins a transaction that holds the write lock from its start: what it reads stays true until it commits.
     pub(super) async fn begin(&self) -> Result<Turn, sqlx::Error> {
+        self.begin_with(|| sqlx::query(begin!())).await.map(|(turn, _)| turn)
+    }
+
+    /// The same with a text that begins with [`begin!`] and reads, and what it has read: one way to the connection's thread
+    /// and back instead of two.
+    pub(super) async fn begin_with<'q>(
+        &self,
+        text: impl Fn() -> Statement<'q>,
+    ) -> Result<(Turn, Vec<SqliteRow>), sqlx::Error> {
         let deadline = Instant::now() + self.patience;
         let waited = timeout_at(deadline, self.slot.clone().lock_owned()).await;
         let mut slot = waited.map_err(|_| sqlx::Error::PoolTimedOut)?;
@@ -97,16 +114,17 @@ impl Writer {
             None => patiently(deadline, is_busy, || self.options.connect()).await?,
         };
         // As `patiently` does, whose attempts cannot borrow the connection.
-        while let Err(error) = sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await {
-            if is_busy(&error) && Instant::now() < deadline {
-                sleep(TURN).await;
-                continue;
+        loop {
+            match text().fetch_all(&mut connection).await {
+                Ok(read) => return Ok((Turn { slot, connection }, read)),
+                Err(error) if is_busy(&error) && Instant::now() < deadline => sleep(TURN).await,
+                Err(error) => {
+                    // One that has only waited is as good as before.
+                    slot.connection = is_busy(&error).then_some(connection);
+                    return Err(error);
+                }
             }
-            // One that has only waited is as good as before.
-            slot.connection = is_busy(&error).then_some(connection);
-            return Err(error);
         }
-        Ok(Turn { slot, connection })
     }
 
     /// Can it write, as far as that shows without a write?
