@@ -28,7 +28,7 @@ pub trait ChannelLog: Send + Sync {
     /// Carries out a batch of commands of any channels in one transaction, in the given order, and answers each. A
     /// refused command fails alone; a [`StorageError`] means that none of them was carried out, or, when the connection
     /// broke during the commit, that it is not known: a retry with the same client message ids is safe.
-    async fn append(&self, commands: Vec<Command>) -> Result<Vec<Result<Appended, Refusal>>, StorageError>;
+    async fn append(&self, commands: &[Command]) -> Result<Vec<Result<Appended, Refusal>>, StorageError>;
 
     /// The heads of these channels, in one query; unknown ones are left out. Never from a replica.
     async fn heads(&self, channels: &[ChannelId]) -> Result<Vec<Head>, StorageError>;

@@ -4,7 +4,7 @@
 //! transaction, hands the events to the [`Outbox`] in the order of the log, and then answers each request. There is no
 //! fixed wait: an idle server commits a command at once, a busy one commits many together.
 
-use std::{sync::Arc, time::Duration};
+use std::{slice, sync::Arc, time::Duration};
 
 use chat_domain::{
     Command, Refusal,
@@ -120,7 +120,7 @@ impl Task {
             jobs.into_iter().map(|job| (job.command, (job.trace, job.answer))).unzip();
         let signals: Vec<_> = commands.iter().map(|command| signal(&command.action)).collect();
         self.metrics.append_queued(self.jobs.len());
-        let results = self.append_each(commands).await;
+        let results = self.append_each(&commands).await;
         for ((result, signal), (trace, answer)) in results.into_iter().zip(signals).zip(waiting) {
             let publish = trace.and_then(|trace| trace.answered(&result));
             // Before the caller hears of it, so that publications have the order of the log.
@@ -134,14 +134,14 @@ impl Task {
     }
 
     /// Has the batch committed. If the store chokes on it, one by one, so that one bad command fails alone.
-    async fn append_each(&self, commands: Vec<Command>) -> Vec<Result<Appended, AppendError>> {
+    async fn append_each(&self, commands: &[Command]) -> Vec<Result<Appended, AppendError>> {
         let count = commands.len();
-        match self.append(commands.clone()).await {
+        match self.append(commands).await {
             Ok(results) => results,
             Err(AppendError::Failed) if count > 1 => {
                 let mut results = Vec::with_capacity(count);
                 for command in commands {
-                    let single = self.append(vec![command]).await;
+                    let single = self.append(slice::from_ref(command)).await;
                     let result = single.and_then(|mut one| one.pop().unwrap_or(Err(AppendError::Failed)));
                     let unavailable = matches!(result, Err(AppendError::Unavailable));
                     results.push(result);
@@ -157,7 +157,7 @@ impl Task {
         }
     }
 
-    async fn append(&self, commands: Vec<Command>) -> Result<Vec<Result<Appended, AppendError>>, AppendError> {
+    async fn append(&self, commands: &[Command]) -> Result<Vec<Result<Appended, AppendError>>, AppendError> {
         let (count, started) = (commands.len(), Instant::now());
         let outcome = tokio::time::timeout(COMMIT_TIMEOUT, self.storage.append(commands)).await;
         self.metrics.appended(count, started.elapsed());

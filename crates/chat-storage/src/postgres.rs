@@ -169,8 +169,8 @@ impl Storage for PostgresStorage {
 
 #[async_trait]
 impl ChannelLog for PostgresStorage {
-    async fn append(&self, commands: Vec<Command>) -> Result<Vec<Result<Appended, Refusal>>, StorageError> {
-        let append = with_retries(|| append::append(&self.appends, &commands));
+    async fn append(&self, commands: &[Command]) -> Result<Vec<Result<Appended, Refusal>>, StorageError> {
+        let append = with_retries(|| append::append(&self.appends, commands));
         self.bounds.run("append", append).await
     }
 
@@ -313,7 +313,7 @@ mod tests {
             readers.push(store.primary.acquire().await.unwrap());
         }
         assert!(matches!(store.heads(&[]).await, Err(StorageError::Unavailable { .. })));
-        assert!(store.append(Vec::new()).await.unwrap().is_empty());
+        assert!(store.append(&[]).await.unwrap().is_empty());
     }
 
     #[tokio::test]
@@ -347,7 +347,7 @@ mod tests {
             traceparent: None,
             action: Action::Send(message),
         };
-        let sent = timeout(Duration::from_secs(20), other.append(vec![send])).await.expect("bounded");
+        let sent = timeout(Duration::from_secs(20), other.append(&[send])).await.expect("bounded");
         assert!(sent.unwrap()[0].is_ok());
 
         let late = sqlx::query("SELECT 1").execute(&mut *transaction).await.unwrap_err();

@@ -114,8 +114,8 @@ impl Storage for SqliteStorage {
 
 #[async_trait]
 impl ChannelLog for SqliteStorage {
-    async fn append(&self, commands: Vec<Command>) -> Result<Vec<Result<Appended, Refusal>>, StorageError> {
-        let append = with_retries(|| append::append(&self.writer, &commands));
+    async fn append(&self, commands: &[Command]) -> Result<Vec<Result<Appended, Refusal>>, StorageError> {
+        let append = with_retries(|| append::append(&self.writer, commands));
         self.bounds.run("append", append).await
     }
 

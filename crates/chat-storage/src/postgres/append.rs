@@ -203,7 +203,7 @@ mod tests {
 
         assert!(remembered().await.is_none(), "nothing is known yet");
         for _ in 0..2 {
-            storage.append(send()).await.unwrap().remove(0).unwrap();
+            storage.append(&send()).await.unwrap().remove(0).unwrap();
         }
         // What it leaves behind is not noted here, so it is as if another process had written.
         assert!(remembered().await.is_some());

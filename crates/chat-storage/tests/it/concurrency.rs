@@ -35,7 +35,7 @@ async fn concurrent_writers_leave_no_holes(#[values(Kind::Sqlite, Kind::Postgres
                     let channel = channels[(number + batch + i) % channels.len()];
                     world.send(channel, users[number % users.len()], &format!("{number}/{batch}/{i}"))
                 });
-                let answers = store.append(commands.collect()).await.unwrap();
+                let answers = store.append(&commands.collect::<Vec<_>>()).await.unwrap();
                 published.extend(answers.iter().map(event).cloned());
             }
             published
@@ -73,7 +73,7 @@ async fn a_reader_never_sees_a_hole(#[values(Kind::Sqlite, Kind::Postgres)] kind
         let world = &world;
         async move {
             for i in 0..EVENTS / 2 {
-                store.append(vec![world.send(group, alice, &i.to_string())]).await.unwrap();
+                store.append(&[world.send(group, alice, &i.to_string())]).await.unwrap();
             }
         }
     };
@@ -194,8 +194,8 @@ impl<'w> Process<'w> {
 
     /// The last answer: all are alike.
     async fn send(&self, user: UserId) -> Result<Appended, Refusal> {
-        let sends = (0..self.at_once).map(|_| self.world.send(self.channel, user, "hello"));
-        let mut answers = self.store.append(sends.collect()).await.unwrap();
+        let sends: Vec<_> = (0..self.at_once).map(|_| self.world.send(self.channel, user, "hello")).collect();
+        let mut answers = self.store.append(&sends).await.unwrap();
         let last = answers.pop().unwrap();
         assert!(answers.iter().all(|answer| answer.as_ref().err() == last.as_ref().err()), "{answers:?}");
         last

@@ -44,10 +44,8 @@ async fn a_lock_that_is_not_given_back_is_waited_for_in_bounds(#[values(Kind::Sq
 
     let holder = Holder::lock(kind, &world).await;
     let started = Instant::now();
-    let (one, two) = tokio::join!(
-        hurried.append(vec![world.send(group, alice, "a")]),
-        hurried.append(vec![world.send(group, alice, "b")]),
-    );
+    let sends = ["a", "b"].map(|text| [world.send(group, alice, text)]);
+    let (one, two) = tokio::join!(hurried.append(&sends[0]), hurried.append(&sends[1]));
     for outcome in [one, two] {
         let error = outcome.unwrap_err();
         assert!(matches!(error, StorageError::Unavailable { operation: "append", .. }), "{error:?}");
@@ -55,7 +53,7 @@ async fn a_lock_that_is_not_given_back_is_waited_for_in_bounds(#[values(Kind::Sq
     assert!(started.elapsed() < Duration::from_secs(10));
     holder.release().await;
 
-    let after = timeout(Duration::from_secs(10), hurried.append(vec![world.send(group, alice, "c")])).await;
+    let after = timeout(Duration::from_secs(10), hurried.append(&[world.send(group, alice, "c")])).await;
     assert!(after.expect("bounded").unwrap()[0].is_ok());
     assert_eq!(world.assert_no_holes(group).await, 1);
 }
@@ -122,13 +120,13 @@ async fn a_deadlock_costs_a_retry() {
     );
     other.execute(AssertSqlSafe(insert)).await.unwrap();
 
-    let append = world.store.append(vec![world.send_once(group, alice, "hi", "id-1")]);
+    let send = [world.send_once(group, alice, "hi", "id-1")];
     let get_in_the_way = async {
         wait_until_somebody_waits(&world).await;
         other.execute("SELECT 1 FROM channels FOR UPDATE").await.unwrap();
         other.execute("ROLLBACK").await.unwrap();
     };
-    let (answers, ()) = tokio::join!(append, get_in_the_way);
+    let (answers, ()) = tokio::join!(world.store.append(&send), get_in_the_way);
 
     assert_eq!(answers.unwrap()[0].as_ref().unwrap().event.as_ref().unwrap().seq, 1);
     let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
@@ -147,12 +145,12 @@ async fn what_another_process_does_first_counts() {
     let removal = format!("DELETE FROM channel_members WHERE user_id = '{bob}'");
     other.execute(AssertSqlSafe(removal)).await.unwrap();
 
-    let append = world.store.append(vec![world.send(group, bob, "from bob"), world.send(group, alice, "from alice")]);
+    let sends = [world.send(group, bob, "from bob"), world.send(group, alice, "from alice")];
     let be_first = async {
         wait_until_somebody_waits(&world).await;
         other.execute("COMMIT").await.unwrap();
     };
-    let (answers, ()) = tokio::join!(append, be_first);
+    let (answers, ()) = tokio::join!(world.store.append(&sends), be_first);
 
     let answers = answers.unwrap();
     // To strangers a group does not exist.

@@ -19,7 +19,7 @@ async fn a_repeat_returns_the_original(#[values(Kind::Sqlite, Kind::Postgres)] k
 
     assert_repeat(&world.accept(world.send_once(group, alice, "hi", "1")).await, &original);
     let later = world.open_another().await;
-    let answers = later.append(vec![world.send_once(group, alice, "hi", "1")]).await.unwrap();
+    let answers = later.append(&[world.send_once(group, alice, "hi", "1")]).await.unwrap();
     assert_repeat(answers[0].as_ref().unwrap(), &original);
 
     let of_bob = world.accept(world.send_once(group, bob, "hi", "1")).await;
@@ -44,10 +44,8 @@ async fn one_id_through_two_channels_at_once_wins_once(#[values(Kind::Sqlite, Ki
     const ROUNDS: u64 = 60;
     for round in 0..ROUNDS {
         let id = round.to_string();
-        let (left, right) = tokio::join!(
-            world.store.append(vec![world.send_once(one, alice, "hi", &id)]),
-            other_process.append(vec![world.send_once(two, alice, "hi", &id)]),
-        );
+        let sends = [one, two].map(|channel| [world.send_once(channel, alice, "hi", &id)]);
+        let (left, right) = tokio::join!(world.store.append(&sends[0]), other_process.append(&sends[1]));
         let answers = [left.unwrap().remove(0), right.unwrap().remove(0)];
         assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1, "{answers:?}");
         let refused = answers.into_iter().find_map(Result::err).unwrap();
@@ -66,9 +64,9 @@ async fn ids_in_opposite_order_do_not_fail_the_batch(#[values(Kind::Sqlite, Kind
     let [one, two] = [world.group(alice, &[]).await, world.group(alice, &[]).await];
 
     const IDS: u64 = 100;
-    let up = (0..IDS).map(|id| world.send_once(one, alice, "hi", &id.to_string())).collect();
-    let down = (0..IDS).rev().map(|id| world.send_once(two, alice, "hi", &id.to_string())).collect();
-    let (up, down) = tokio::join!(world.store.append(up), other_process.append(down));
+    let up: Vec<_> = (0..IDS).map(|id| world.send_once(one, alice, "hi", &id.to_string())).collect();
+    let down: Vec<_> = (0..IDS).rev().map(|id| world.send_once(two, alice, "hi", &id.to_string())).collect();
+    let (up, down) = tokio::join!(world.store.append(&up), other_process.append(&down));
 
     let accepted = up.unwrap().iter().chain(&down.unwrap()).filter(|answer| answer.is_ok()).count();
     assert_eq!(accepted as u64, IDS);

@@ -35,7 +35,7 @@ async fn everything_is_there_after_a_restart(#[values(Kind::Sqlite, Kind::Postgr
     let again = world.open_another().await;
     assert_eq!(again.message(sent.id).await.unwrap(), Some(sent));
     assert_eq!(again.replay(group, 0, 10).await.unwrap(), log);
-    let next = again.append(vec![world.send(group, alice, "on")]).await.unwrap().remove(0).unwrap();
+    let next = again.append(&[world.send(group, alice, "on")]).await.unwrap().remove(0).unwrap();
     assert_eq!(next.event.unwrap().seq, 2);
 }
 

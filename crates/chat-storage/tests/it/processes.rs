@@ -110,7 +110,8 @@ async fn one_process() {
 
     let mut published = Vec::new();
     for _ in 0..BATCHES {
-        for answer in store.append((0..BATCH).map(send).collect()).await.unwrap() {
+        let sends: Vec<_> = (0..BATCH).map(send).collect();
+        for answer in store.append(&sends).await.unwrap() {
             published.extend_from_slice(&event(&answer).body);
             published.push(b'\n');
         }

@@ -181,7 +181,7 @@ impl World {
     }
 
     pub(crate) async fn append(&self, commands: Vec<Command>) -> Vec<Result<Appended, Refusal>> {
-        self.store.append(commands).await.unwrap()
+        self.store.append(&commands).await.unwrap()
     }
 
     /// Carries out one command that must be accepted.

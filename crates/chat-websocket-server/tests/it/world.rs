@@ -144,7 +144,7 @@ impl World {
             traceparent: None,
             action: self.message(channel_id),
         };
-        for result in self.storage.append((0..messages).map(|_| command()).collect()).await.unwrap() {
+        for result in self.storage.append(&(0..messages).map(|_| command()).collect::<Vec<_>>()).await.unwrap() {
             result.unwrap();
         }
     }
@@ -152,7 +152,7 @@ impl World {
     /// Commits an action, and publishes it if `published`. Returns its `seq`.
     pub(crate) async fn act(&self, action: Action, published: bool) -> u64 {
         let command = Command { event_id: EventId::new(AT), at: AT, trace_id: None, traceparent: None, action };
-        let event = self.storage.append(vec![command]).await.unwrap().remove(0).unwrap().event.unwrap();
+        let event = self.storage.append(&[command]).await.unwrap().remove(0).unwrap().event.unwrap();
         if published {
             let publication = Publication { topic: Topic::Room(self.channel), payload: event.body };
             self.bus.publish(vec![publication]).await.unwrap();
