@@ -172,6 +172,8 @@ impl Table {
     fn wait(&mut self, topic: Topic) -> Option<oneshot::Receiver<()>> {
         let entry = self.topics.get_mut(&topic).filter(|entry| !entry.heard)?;
         let (sender, receiver) = oneshot::channel();
+        // While the bus is away some ask again and again, and wait for a while only.
+        entry.waiting.retain(|waiting| !waiting.is_closed());
         entry.waiting.push(sender);
         Some(receiver)
     }
@@ -228,7 +230,7 @@ impl Table {
         for topic in topics {
             let Some(entry) = self.topics.get_mut(topic).filter(|entry| entry.link == Some(link)) else { continue };
             entry.heard = true;
-            for waiting in entry.waiting.drain(..) {
+            for waiting in std::mem::take(&mut entry.waiting) {
                 // Who no longer waits dropped the receiver.
                 let _ = waiting.send(());
             }

@@ -89,6 +89,20 @@ fn waiting_ends_when_the_topic_is_heard() {
 }
 
 #[test]
+fn who_has_waited_long_enough_is_forgotten() {
+    let mut table = table(LINGER);
+    table.acquire(topic(1));
+    for _ in 0..100 {
+        drop(table.wait(topic(1)));
+    }
+    let mut heard = table.wait(topic(1)).unwrap();
+    assert_eq!(table.topics[&topic(1)].waiting.len(), 1);
+    table.set_heard(LINK, &[topic(1)]);
+    assert_eq!(heard.try_recv(), Ok(()));
+    assert_eq!(table.topics[&topic(1)].waiting.capacity(), 0);
+}
+
+#[test]
 fn after_a_loss_all_is_subscribed_again() {
     let (mut table, now) = (table(LINGER), Instant::now());
     for n in 1..=3 {
