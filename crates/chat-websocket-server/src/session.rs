@@ -25,6 +25,7 @@ use common_auth::{Principal, TokenVerifier, UnixTime};
 use common_logging::TraceId;
 use tokio::{
     sync::OwnedSemaphorePermit,
+    task::coop::unconstrained,
     time::{Instant, Sleep, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
@@ -188,7 +189,7 @@ impl Session {
         mut name: Name,
     ) -> Result<Box<Self>, (Name, CloseReason)> {
         let Connection { stream, principal, channels, arrival, .. } = connection;
-        let mut socket = Socket::new(stream, context.limits.write_timeout, Arc::clone(&context.metrics));
+        let mut socket = Socket::new(stream, &context.limits, Arc::clone(&context.metrics));
         let Welcomed { handle, registered, principal, strikes } =
             match welcome::welcome(&mut socket, principal, arrival, &context, name.session_id).await {
                 Ok(welcomed) => welcomed,
@@ -292,7 +293,8 @@ impl Session {
             if let Poll::Ready(received) = received {
                 return Poll::Ready(Occasion::Received(received));
             }
-            if timer.as_mut().poll(cx).is_ready() {
+            // Whatever the client sent to have used up the task's share of time, the clock is looked at.
+            if pin!(unconstrained(timer.as_mut())).poll(cx).is_ready() {
                 return Poll::Ready(Occasion::Time);
             }
             self.handle.outbox.poll_take(cx, &mut self.taken).map(|()| Occasion::Taken)

@@ -23,12 +23,14 @@ const MOST_ANSWERS: usize = 1_024;
 pub struct ReadSide {
     socket: Arc<TcpStream>,
     answers: Vec<u8>,
+    /// Bytes that were read since this was last set to none.
+    pub(super) read: usize,
 }
 
 impl ReadSide {
     /// Of this socket.
     pub fn new(socket: TcpStream) -> Self {
-        Self { socket: Arc::new(socket), answers: Vec::new() }
+        Self { socket: Arc::new(socket), answers: Vec::new(), read: 0 }
     }
 
     pub(super) const fn socket(&self) -> &Arc<TcpStream> {
@@ -43,12 +45,12 @@ impl ReadSide {
 }
 
 impl AsyncRead for ReadSide {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
             ready!(self.socket.poll_read_ready(cx))?;
             match self.socket.try_read_buf(buf) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                read => return Poll::Ready(read.map(drop)),
+                read => return Poll::Ready(read.map(|bytes| self.read += bytes)),
             }
         }
     }

@@ -55,7 +55,7 @@ impl Session {
                 self.answer(&error);
                 Ok(())
             }
-            Received::Life => Ok(()),
+            Received::Life => self.strikes.count_sign_of_life(),
         }
     }
 

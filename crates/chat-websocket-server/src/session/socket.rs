@@ -15,7 +15,7 @@ use tokio_tungstenite::{
     tungstenite::{Error, Message, Utf8Bytes, error::CapacityError},
 };
 
-use super::read_side::ReadSide;
+use super::{SessionLimits, read_side::ReadSide};
 use crate::{
     frame::{Frames, TextFrame},
     metrics::Metrics,
@@ -33,6 +33,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 pub(super) struct Socket {
     stream: Stream,
     write_timeout: Duration,
+    /// Bytes that may come without a whole frame: a frame, and what it is in.
+    most_unfinished: usize,
     metrics: Arc<Metrics>,
     /// The other side is gone: there is nobody to say goodbye to.
     gone: bool,
@@ -53,8 +55,9 @@ pub(super) enum Received {
 }
 
 impl Socket {
-    pub(super) fn new(stream: Stream, write_timeout: Duration, metrics: Arc<Metrics>) -> Self {
-        Self { stream, write_timeout, metrics, gone: false, unread: true, backlog: Backlog::default() }
+    pub(super) fn new(stream: Stream, limits: &SessionLimits, metrics: Arc<Metrics>) -> Self {
+        let (write_timeout, most_unfinished) = (limits.write_timeout, 2 * limits.frame_bytes);
+        Self { stream, write_timeout, most_unfinished, metrics, gone: false, unread: true, backlog: Backlog::default() }
     }
 
     /// What rooms may write to, as long as nobody else does.
@@ -82,6 +85,14 @@ impl Socket {
         }
         let next = self.stream.poll_next_unpin(cx);
         self.unread = next.is_ready();
+        let read = &mut self.stream.get_mut().read;
+        if next.is_pending() && *read > self.most_unfinished {
+            // A frame in endless pieces, each of which may be empty: the library counts their bytes only.
+            return Poll::Ready(Err(CloseReason::FrameTooBig));
+        }
+        if next.is_ready() {
+            *read = 0;
+        }
         Poll::Ready(match ready!(next) {
             Some(Ok(Message::Text(text))) => Ok(Received::Text(text)),
             Some(Ok(Message::Binary(_))) => Ok(Received::Binary),

@@ -1,4 +1,4 @@
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, time::Duration};
 
 use governor::{
     Quota, RateLimiter,
@@ -33,15 +33,7 @@ impl Strikes {
 
     /// Counts a frame. `Ok(Some(_))` is the refusal to send instead of serving it.
     pub(super) fn count_frame(&mut self, text: &str) -> Result<Option<ServerFrame>, CloseReason> {
-        let Err(until) = self.rate.check() else {
-            self.over_rate = 0;
-            return Ok(None);
-        };
-        self.over_rate += 1;
-        if self.over_rate > FRAMES_OVER_RATE {
-            return Err(CloseReason::RateLimited);
-        }
-        let wait = until.wait_time_from(MonotonicClock.now());
+        let Some(wait) = self.over_the_rate()? else { return Ok(None) };
         Ok(Some(ServerFrame::Error {
             id: id_of(text),
             channel_id: None,
@@ -50,6 +42,24 @@ impl Strikes {
             retryable: true,
             retry_after_ms: Some(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1)),
         }))
+    }
+
+    /// Counts a ping or pong, which nobody serves: it takes time all the same.
+    pub(super) fn count_sign_of_life(&mut self) -> Result<(), CloseReason> {
+        self.over_the_rate().map(drop)
+    }
+
+    /// If a frame is over the rate: how long to wait until one is not.
+    fn over_the_rate(&mut self) -> Result<Option<Duration>, CloseReason> {
+        let Err(until) = self.rate.check() else {
+            self.over_rate = 0;
+            return Ok(None);
+        };
+        self.over_rate += 1;
+        if self.over_rate > FRAMES_OVER_RATE {
+            return Err(CloseReason::RateLimited);
+        }
+        Ok(Some(until.wait_time_from(MonotonicClock.now())))
     }
 
     /// Counts a frame that is not understood, and answers it.

@@ -105,7 +105,10 @@ async fn authenticate(
         };
         let text = match received {
             Received::Text(text) => text,
-            Received::Life => continue,
+            Received::Life => {
+                strikes.count_sign_of_life()?;
+                continue;
+            }
             Received::Binary => {
                 context.metrics.received(FrameType::Bad);
                 let error = strikes.bad_frame(ErrorCode::BadFrame, "binary frames are not understood")?;

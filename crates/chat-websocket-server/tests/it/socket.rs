@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use chat_domain::{SystemClock, UserId};
 use chat_test_support::wait_until;
 use chat_websocket_server::{
@@ -23,7 +24,16 @@ use tokio::{
 };
 use tokio_tungstenite::{
     WebSocketStream,
-    tungstenite::{Message, protocol::Role},
+    tungstenite::{
+        Message,
+        protocol::{
+            Role,
+            frame::{
+                Frame,
+                coding::{Data, OpCode},
+            },
+        },
+    },
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -53,13 +63,6 @@ pub(crate) fn context(world: &World) -> SessionContext {
 
 /// A client's socket, and the session that serves it.
 pub(crate) async fn connect(context: &Arc<SessionContext>, user: UserId) -> (Client, JoinSet<()>) {
-    let (listening, connecting) = (TcpSocket::new_v4().unwrap(), TcpSocket::new_v4().unwrap());
-    listening.set_send_buffer_size(BUFFER).unwrap();
-    connecting.set_recv_buffer_size(BUFFER).unwrap();
-    listening.bind(([127, 0, 0, 1], 0).into()).unwrap();
-    let listener = listening.listen(1).unwrap();
-    let client = connecting.connect(listener.local_addr().unwrap()).await.unwrap();
-    let (server, _) = listener.accept().await.unwrap();
     let principal = Principal {
         user_id: user.as_uuid(),
         username: None,
@@ -69,9 +72,20 @@ pub(crate) async fn connect(context: &Arc<SessionContext>, user: UserId) -> (Cli
         // Such a token is allowed, and no year has that many digits.
         expires_at: UnixTime::from_millis(i64::MAX),
     };
+    connect_as(context, Some(principal)).await
+}
+
+/// The same of a client that has said who it is, or not.
+async fn connect_as(context: &Arc<SessionContext>, principal: Option<Principal>) -> (Client, JoinSet<()>) {
+    let (listening, connecting) = (TcpSocket::new_v4().unwrap(), TcpSocket::new_v4().unwrap());
+    listening.set_send_buffer_size(BUFFER).unwrap();
+    connecting.set_recv_buffer_size(BUFFER).unwrap();
+    listening.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let listener = listening.listen(1).unwrap();
+    let client = connecting.connect(listener.local_addr().unwrap()).await.unwrap();
+    let (server, _) = listener.accept().await.unwrap();
     let stream = WebSocketStream::from_raw_socket(ReadSide::new(server), Role::Server, None).await;
-    let (trace_id, principal) = (TraceId::random(), Some(principal));
-    let connection = Connection { stream, trace_id, principal, channels: Vec::new(), arrival: None };
+    let connection = Connection { stream, trace_id: TraceId::random(), principal, channels: Vec::new(), arrival: None };
     let mut session = JoinSet::new();
     session.spawn(chat_websocket_server::session::serve(connection, Arc::clone(context)));
     (WebSocketStream::from_raw_socket(client, Role::Client, None).await, session)
@@ -183,6 +197,36 @@ async fn an_answer_to_a_ping_and_events_do_not_mix() {
             other => unreachable!("{other:?}"),
         }
     }
+}
+
+#[tokio::test]
+async fn who_sends_signs_of_life_without_end_is_sent_away() {
+    let world = World::new().await;
+    let context = Arc::new(context(&world));
+    let (stranger, _one) = connect_as(&context, None).await;
+    let (mut known, _other) = connect(&context, world.bob).await;
+    assert_eq!(next_frame(&mut known).await["type"], "HELLO");
+    for mut client in [stranger, known] {
+        for _ in 0..200 {
+            client.feed(Message::Pong(Bytes::new())).await.unwrap();
+        }
+        client.flush().await.unwrap();
+        assert_eq!(read_to_end(&mut client).await.1, CloseReason::RateLimited.code());
+    }
+}
+
+#[tokio::test]
+async fn a_frame_that_comes_in_endless_pieces_ends_the_session() {
+    let world = World::new().await;
+    let (mut client, _session) = connect(&Arc::new(context(&world)), world.bob).await;
+    assert_eq!(next_frame(&mut client).await["type"], "HELLO");
+    let piece = |part| Message::Frame(Frame::message(Bytes::new(), OpCode::Data(part), false));
+    client.feed(piece(Data::Text)).await.unwrap();
+    for _ in 0..10_000 {
+        client.feed(piece(Data::Continue)).await.unwrap();
+    }
+    client.flush().await.unwrap();
+    assert_eq!(read_to_end(&mut client).await.1, CloseReason::FrameTooBig.code());
 }
 
 /// More than a room writes to itself, and more events than the kernel's buffers hold: the room, its tasks and the sessions
