@@ -37,6 +37,8 @@ pub struct Metrics {
     pub repaired: Counter,
     /// Bytes of events that came too early and are held back.
     pub held_bytes: Gauge,
+    /// Bytes of the newest events that rooms keep for those who come back.
+    pub remembered_bytes: Gauge,
     /// Times that the bus had brought an event which the log does not have.
     pub disproved: Counter,
     /// Payloads from the bus that do not decode.
@@ -176,6 +178,8 @@ impl Metrics {
             self.repaired.clone(),
         );
         registry.register("held_bytes", "Bytes of events that wait for earlier ones", self.held_bytes.clone());
+        let remembered = "Bytes of the newest events that rooms keep for those who come back";
+        registry.register("remembered_bytes", remembered, self.remembered_bytes.clone());
         registry.register("disproved", "Events from the bus that the log does not have", self.disproved.clone());
         registry.register("malformed", "Payloads from the bus that do not decode", self.malformed.clone());
         registry.register("overruns", "Times that payloads for a room were dropped", self.overruns.clone());

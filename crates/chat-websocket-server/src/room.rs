@@ -9,13 +9,13 @@ mod delivery;
 mod departures;
 pub mod event;
 mod heat;
-mod held;
 mod inbox;
 mod open;
 mod presence;
 mod recent;
 mod replay;
 pub mod sequencer;
+mod share;
 mod subscribers;
 mod turn;
 

@@ -12,8 +12,8 @@ use tokio::time::Instant;
 const MEMORY: Duration = Duration::from_millis(100);
 /// Deliveries per second from which on a room may be hot: with fewer, writing them one by one takes a small part of a core.
 const HOT: f64 = 20_000.0;
-/// Events that a wait has to gather to be worth it.
-const GATHERED: f64 = 2.0;
+/// Events that a wait has to gather to be worth it. With fewer, a burst of thirty out of silence would look like a hot room.
+const GATHERED: f64 = 3.0;
 
 /// How hot a room is.
 #[derive(Debug)]
@@ -54,13 +54,16 @@ impl Heat {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::RoomLimits, *};
 
-    const WAIT: Duration = Duration::from_millis(4);
+    /// As rooms have it.
+    fn usual() -> Duration {
+        RoomLimits::default().coalesce
+    }
 
     /// After a second with so many events, evenly.
     fn heat(events_per_second: u32, now: Instant) -> Heat {
-        let mut heat = Heat::new(WAIT, now - Duration::from_secs(1));
+        let mut heat = Heat::new(usual(), now - Duration::from_secs(1));
         for number in 1..=events_per_second {
             heat.add(1, now - Duration::from_secs(1) + Duration::from_secs(1) * number / events_per_second);
         }
@@ -70,10 +73,10 @@ mod tests {
     #[test]
     fn only_many_events_to_many_sessions_wait() {
         let now = Instant::now();
-        assert_eq!(heat(1_000, now).wait(1_000, now), Some(WAIT));
+        assert_eq!(heat(1_000, now).wait(1_000, now), Some(usual()));
         assert_eq!(heat(1_000, now).wait(10, now), None, "few sessions");
-        assert_eq!(heat(300, now).wait(10_000, now), None, "it would gather one event");
-        assert_eq!(Heat::new(WAIT, now).wait(10_000, now), None);
+        assert_eq!(heat(300, now).wait(10_000, now), None, "it would gather two events");
+        assert_eq!(Heat::new(usual(), now).wait(10_000, now), None);
         let never = Heat { wait: Duration::ZERO, ..heat(1_000, now) };
         assert_eq!(never.wait(1_000, now), None);
     }
@@ -89,7 +92,7 @@ mod tests {
     #[test]
     fn a_burst_out_of_silence_does_not_wait() {
         let now = Instant::now();
-        let mut heat = Heat::new(WAIT, now);
+        let mut heat = Heat::new(usual(), now);
         heat.add(32, now);
         assert!(heat.wait(1_000, now).is_none());
     }

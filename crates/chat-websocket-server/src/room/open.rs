@@ -21,10 +21,10 @@ use super::{
     departures::Departures,
     event::{Effect, Published, RoomEvent, Traced},
     heat::Heat,
-    held::Held,
     presence::Presence,
     recent::Recent,
     sequencer::{Sequencer, Verdict},
+    share::Share,
     subscribers::Subscribers,
     turn::{self, Turn},
 };
@@ -65,7 +65,10 @@ pub(super) struct OpenRoom {
     /// Frames that those who came were given since others last had the processor for it.
     given: u64,
     courier: Courier,
-    held: Held,
+    held: Share,
+    remembered: Share,
+    /// When the newest events are forgotten.
+    remembers_until: Option<Instant>,
     heat: Heat,
     /// A read of the log that is under way.
     read: Option<LogRead>,
@@ -81,7 +84,9 @@ impl OpenRoom {
             given: 0,
             courier: Courier::new(Arc::clone(&room.context.metrics), Arc::clone(&room.context.clock)),
             heat: Heat::new(limits.coalesce, Instant::now()),
-            held: Held::new(Arc::clone(&room.context.metrics)),
+            held: Share::held_back(&room.context.metrics),
+            remembered: Share::remembered(&room.context.metrics),
+            remembers_until: None,
             presence: Presence::new(
                 room.channel_id,
                 Arc::clone(&room.context.registry),
@@ -108,7 +113,8 @@ impl OpenRoom {
         let inbox = Arc::clone(&self.room.handle.inbox);
         loop {
             let ends_at = self.empty_since.map(|since| since + self.room.context.limits.linger);
-            let wake_at = [self.sequencer.read_at(), ends_at, self.presence.wake_at()].into_iter().flatten().min();
+            let wake_at = [self.sequencer.read_at(), ends_at, self.presence.wake_at(), self.remembers_until];
+            let wake_at = wake_at.into_iter().flatten().min();
             tokio::select! {
                 () = inbox.filled() => {
                     self.collect().await;
@@ -127,6 +133,9 @@ impl OpenRoom {
             }
             let now = Instant::now();
             self.presence.settle(&mut self.subscribers, now);
+            if self.remembers_until.take_if(|until| *until <= now).is_some() {
+                self.forget();
+            }
             if let Some(after) = self.sequencer.begin_read(now) {
                 self.read = Some(self.read_log(after));
             }
@@ -217,6 +226,7 @@ impl OpenRoom {
                     // Who is not alone here is hardly the only one to come back, and the others need not read.
                     if !self.subscribers.is_empty() {
                         self.recent.reach_back(after, page.events(from, after));
+                        self.remember_for_a_while();
                     }
                     self.catch_up(subscriber, after);
                 }
@@ -332,6 +342,7 @@ impl OpenRoom {
         for event in run {
             self.recent.push(event.frame.clone());
         }
+        self.remember_for_a_while();
         let metrics = &self.room.context.metrics;
         metrics.events.inc_by(run.len() as u64);
         self.courier.deliver(Parcel::events(run), self.subscribers.list()).await;
@@ -386,6 +397,16 @@ impl OpenRoom {
         }
     }
 
+    fn remember_for_a_while(&mut self) {
+        self.remembers_until = Some(Instant::now() + self.room.context.limits.recent.idle);
+    }
+
+    /// Who comes back is brought on from the log.
+    fn forget(&mut self) {
+        self.recent.forget();
+        self.remembered.set(0);
+    }
+
     /// Lets others see how far the room is, and starts or stops its linger.
     fn settle(&mut self) {
         self.empty_since = match (self.subscribers.is_empty(), self.empty_since) {
@@ -395,6 +416,9 @@ impl OpenRoom {
         if !self.held.set(self.sequencer.held_bytes()) {
             self.sequencer.forget_held();
             self.held.set(0);
+        }
+        if !self.remembered.set(self.recent.memory()) {
+            self.forget();
         }
         let (delivered, sessions) = (self.sequencer.delivered(), self.subscribers.len());
         let status = RoomStatus { delivered, epoch: self.epoch, sessions };

@@ -1,6 +1,6 @@
 //! The newest events of a room, kept in memory so that who comes right back is caught up without a read of the log.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use crate::frame::TextFrame;
 
@@ -21,11 +21,13 @@ pub struct RecentLimits {
     pub events: usize,
     /// Most bytes.
     pub bytes: usize,
+    /// How long after the newest one all are kept: who comes back does so soon.
+    pub idle: Duration,
 }
 
 impl Default for RecentLimits {
     fn default() -> Self {
-        Self { events: 128, bytes: 64 * 1024 }
+        Self { events: 128, bytes: 64 * 1024, idle: Duration::from_secs(30) }
     }
 }
 
@@ -50,6 +52,16 @@ impl Recent {
             let Some(oldest) = self.frames.pop_front() else { break };
             self.bytes -= oldest.len();
         }
+    }
+
+    /// Bytes that all of it takes.
+    pub(super) fn memory(&self) -> usize {
+        self.bytes + self.frames.len() * size_of::<TextFrame>()
+    }
+
+    /// Keeps none of them.
+    pub(super) fn forget(&mut self) {
+        (self.frames, self.bytes) = (VecDeque::new(), 0);
     }
 
     /// Adds events that end with `last` before the oldest one, the newest first, as far as they fit and leave no hole.
@@ -87,6 +99,10 @@ mod tests {
         recent
     }
 
+    fn limits(events: usize, bytes: usize) -> RecentLimits {
+        RecentLimits { events, bytes, ..RecentLimits::default() }
+    }
+
     fn frames(seqs: RangeInclusive<u64>) -> Vec<TextFrame> {
         seqs.map(|seq| TextFrame::from(&*seq.to_string())).collect()
     }
@@ -120,11 +136,11 @@ mod tests {
         all.reach_back(7, frames(7..=7).iter());
         assert_eq!(after(&all, 6), Some((7..=13).collect()));
 
-        let mut few = recent(RecentLimits { events: 5, bytes: 10_000 }, 10, 3);
+        let mut few = recent(limits(5, 10_000), 10, 3);
         few.reach_back(10, frames(1..=10).iter());
         assert_eq!((after(&few, 8), after(&few, 7)), (Some((9..=13).collect()), None));
         let of_four = few.bytes - frames(9..=9)[0].len();
-        let mut small = recent(RecentLimits { events: 100, bytes: of_four }, 10, 3);
+        let mut small = recent(limits(100, of_four), 10, 3);
         small.reach_back(10, frames(1..=10).iter());
         assert_eq!((after(&small, 9), after(&small, 8)), (Some((10..=13).collect()), None));
         let mut none = recent(RecentLimits::default(), 0, 0);
@@ -133,16 +149,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_forgotten_takes_no_memory_and_leaves_no_hole() {
+        let mut recent = recent(RecentLimits::default(), 10, 3);
+        assert!(recent.memory() > 0);
+        recent.forget();
+        assert_eq!((recent.memory(), recent.frames.capacity()), (0, 0));
+        assert_eq!((after(&recent, 12), after(&recent, 13)), (None, Some(vec![])));
+        recent.push("14".into());
+        assert_eq!(after(&recent, 13), Some(vec![14]));
+    }
+
+    #[test]
     fn is_bounded_by_number_and_by_size() {
-        let few = recent(RecentLimits { events: 2, bytes: 1_000 }, 0, 5);
+        let few = recent(limits(2, 1_000), 0, 5);
         assert_eq!((after(&few, 2), after(&few, 3)), (None, Some(vec![4, 5])));
-        let small = recent(RecentLimits { events: 100, bytes: 9 }, 0, 5);
+        let small = recent(limits(100, 9), 0, 5);
         assert_eq!((after(&small, 1), after(&small, 2)), (None, Some(vec![3, 4, 5])));
     }
 
     #[test]
     fn one_that_is_too_large_leaves_nothing() {
-        let mut recent = Recent::new(0, RecentLimits { events: 5, bytes: 3 });
+        let mut recent = Recent::new(0, limits(5, 3));
         recent.push("12345".into());
         assert_eq!(after(&recent, 0), None);
         assert_eq!(after(&recent, 1), Some(vec![]));

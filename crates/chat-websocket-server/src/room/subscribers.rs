@@ -69,6 +69,9 @@ impl Subscriber {
     }
 }
 
+/// Sessions whose places are not worth giving back.
+const FEW: usize = 64;
+
 /// Those who are on it are in the room.
 #[derive(Debug, Default)]
 pub(super) struct List(pub(super) Vec<Subscriber>);
@@ -156,7 +159,17 @@ impl Subscribers {
         if let Some(moved) = self.list.0.get(place) {
             self.places.insert(moved.session.id, place);
         }
+        self.let_go_of_memory();
         Some(subscriber)
+    }
+
+    /// After a crowd has left, the memory goes back. With room for twice as many as are left, it is seldom moved.
+    fn let_go_of_memory(&mut self) {
+        let count = self.list.0.len();
+        if self.list.0.capacity() > FEW && count < self.list.0.capacity() / 4 {
+            self.list.0.shrink_to(2 * count);
+            self.places.shrink_to(2 * count);
+        }
     }
 
     /// Takes a session out whose replay has ended, unless it is another replay by now.
@@ -192,9 +205,9 @@ impl Subscribers {
 
     /// Ends all sessions.
     pub(super) fn close(&mut self, reason: CloseReason) {
-        self.places.clear();
+        self.places = HashMap::new();
         self.watching = 0;
-        for subscriber in self.list.0.drain(..) {
+        for subscriber in std::mem::take(&mut self.list.0) {
             subscriber.session.outbox.close(reason);
         }
     }
@@ -214,5 +227,40 @@ impl Drop for List {
     /// A room ends when it has none. If it ends otherwise, its sessions must not wait for what will not come.
     fn drop(&mut self) {
         self.0.iter().for_each(|one| one.session.outbox.close(CloseReason::Internal));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chat_domain::Timestamp;
+
+    use super::*;
+    use crate::outbox::{Outbox, OutboxLimits};
+
+    fn subscriber() -> Subscriber {
+        let outbox = Outbox::new(OutboxLimits { frames: 10, bytes: 100 });
+        let at = Timestamp::from_millis(0);
+        let session = SessionHandle::new(Uuid::now_v7(), UserId::new(at), at, outbox, Arc::default());
+        let (session, progress) = (Arc::new(session), Progress::Live(1));
+        Subscriber { session, request_id: None, progress, checked_at: 0, replayed: 0, watch: Watch::No }
+    }
+
+    #[test]
+    fn the_memory_of_a_crowd_goes_with_it() {
+        let mut subscribers = Subscribers::default();
+        let ids: Vec<_> = (0..5_000)
+            .map(|_| {
+                let one = subscriber();
+                let id = one.session.id;
+                subscribers.insert(one);
+                id
+            })
+            .collect();
+        let (stay, go) = ids.split_at(10);
+        assert!(go.iter().all(|id| subscribers.remove(*id).is_some()));
+        assert_eq!(subscribers.len(), stay.len());
+        assert!(subscribers.list.0.capacity() <= FEW, "{}", subscribers.list.0.capacity());
+        assert!(subscribers.places.capacity() <= 4 * FEW, "{}", subscribers.places.capacity());
+        assert!(stay.iter().all(|id| subscribers.remove(*id).is_some()));
     }
 }

@@ -1,10 +1,11 @@
 use std::time::Duration;
 
 use chat_domain::{Actor, ledger::Action};
+use chat_events::{Topic, bus::Delivery};
 use chat_test_support::wait_until;
-use chat_websocket_server::room::{RoomLimits, SequencerLimits};
+use chat_websocket_server::room::{RecentLimits, RoomLimits, SequencerLimits};
 
-use crate::world::{DEADLINE, World, frame};
+use crate::world::{DEADLINE, Session, World, frame};
 
 #[tokio::test]
 async fn who_is_removed_while_the_room_opens_hears_nothing_after_that() {
@@ -157,4 +158,66 @@ async fn without_repair_a_hole_stays_a_hole() {
         assert_eq!(late.until("SUBSCRIBED").await, [frame("MESSAGE", heard), frame("SUBSCRIBED", None)]);
     }
     assert!(alice.take().is_empty());
+}
+
+/// Commits so many messages, and brings the room all of them at once.
+async fn burst(world: &World, messages: usize) {
+    let before = world.access(world.bob).await.head.head_seq;
+    world.send_many(world.channel, messages).await;
+    for event in world.storage.replay(world.channel, before, 1_000).await.unwrap() {
+        let topic = Topic::Room(world.channel);
+        world.directory.deliver(Delivery::Payload { topic, payload: event.body }, &world.metrics);
+    }
+    let head = before + messages as u64;
+    wait_until("all are delivered", DEADLINE, async || {
+        world.directory.open_room(world.channel).is_some_and(|room| room.delivered == head)
+    })
+    .await;
+}
+
+/// A room that as many sessions have open.
+async fn crowded(limits: RoomLimits) -> (World, Vec<Session>) {
+    let world = World::with(limits).await;
+    let sessions: Vec<_> = (0..100).map(|_| world.session(world.bob)).collect();
+    for session in &sessions {
+        world.join(session, world.access(world.bob).await, None);
+        session.until("SUBSCRIBED").await;
+    }
+    (world, sessions)
+}
+
+#[tokio::test]
+async fn a_room_collects_only_while_it_is_hot() {
+    let (world, sessions) = crowded(RoomLimits::default()).await;
+    burst(&world, 32).await;
+    burst(&world, 1).await;
+    assert_eq!(world.metrics.coalesced.get(), 0, "a burst out of silence is no heat");
+    while world.metrics.coalesced.get() == 0 {
+        burst(&world, 300).await;
+        sessions.iter().for_each(|session| drop(session.take()));
+    }
+
+    let (world, sessions) = crowded(RoomLimits { coalesce: Duration::ZERO, ..RoomLimits::default() }).await;
+    for _ in 0..5 {
+        burst(&world, 300).await;
+        sessions.iter().for_each(|session| drop(session.take()));
+    }
+    assert_eq!(world.metrics.coalesced.get(), 0, "it is switched off");
+}
+
+#[tokio::test]
+async fn a_room_in_which_nothing_happens_forgets_and_has_who_comes_back_read_the_log() {
+    let recent = RecentLimits { idle: Duration::from_millis(50), ..RecentLimits::default() };
+    let world = World::with(RoomLimits { recent, ..RoomLimits::default() }).await;
+    let live = world.session(world.alice);
+    world.join(&live, world.access(world.alice).await, None);
+    live.until("SUBSCRIBED").await;
+    burst(&world, 20).await;
+    wait_until("the memory is given back", DEADLINE, async || world.metrics.remembered_bytes.get() == 0).await;
+
+    let back = world.session(world.bob);
+    world.join(&back, world.access(world.bob).await, Some(0));
+    let sent = back.until("SUBSCRIBED").await;
+    assert_eq!(sent.iter().filter_map(|(_, seq)| *seq).collect::<Vec<_>>(), (1..=20).collect::<Vec<_>>());
+    wait_until("nor is what was read kept", DEADLINE, async || world.metrics.remembered_bytes.get() == 0).await;
 }
