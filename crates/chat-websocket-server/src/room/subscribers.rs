@@ -231,13 +231,14 @@ impl Drop for List {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use chat_domain::Timestamp;
 
     use super::*;
     use crate::outbox::{Outbox, OutboxLimits};
 
-    fn subscriber() -> Subscriber {
+    /// A live one, whose outbox takes ten frames.
+    pub(crate) fn subscriber() -> Subscriber {
         let outbox = Outbox::new(OutboxLimits { frames: 10, bytes: 100 });
         let at = Timestamp::from_millis(0);
         let session = SessionHandle::new(Uuid::now_v7(), UserId::new(at), at, outbox, Arc::default());

@@ -3,7 +3,8 @@
 //! A room queues faster than its sessions write. After a break of the bus it has thousands of events at once, and would close
 //! healthy sessions as slow consumers. So it queues a turn, less than a quarter of an outbox, and then waits until its
 //! sessions have half of theirs free again: most of them long, for then the instance is busy and not they; a few of them
-//! shortly, for then these are slow. Such a one is closed after a few turns, and nobody waits for it any more.
+//! shortly, and not again and again, for then these are slow. The time that the turn itself took is part of it: where events
+//! come one by one, sessions have their time meanwhile, and one that is slow does not hold up the others.
 
 use std::time::Duration;
 
@@ -15,10 +16,12 @@ use super::{event::RoomEvent, subscribers::Subscribers};
 pub(super) const FRAMES: usize = 128;
 /// Bytes in a turn, but for the last frame.
 const BYTES: usize = 256 * 1024;
-/// How long a room waits while more than half of its live sessions are crowded.
+/// How long after the beginning of its turn a room waits while more than half of its live sessions are crowded.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How long it waits for the rest.
+/// How long for fewer.
 const GRACE: Duration = Duration::from_millis(100);
+/// After so long in all it does not wait for fewer any more, until none is crowded.
+const ALL_GRACE: Duration = Duration::from_secs(1);
 /// After so long without anything to queue, the sessions had time to write: the turn begins anew.
 const REST: Duration = Duration::from_millis(50);
 /// How often it looks.
@@ -29,16 +32,21 @@ const LOOK: Duration = Duration::from_millis(2);
 pub(super) struct Turn {
     frames: usize,
     bytes: usize,
+    /// When there was first something to queue.
+    began_at: Option<Instant>,
     /// When there was last something to queue.
     busy_at: Option<Instant>,
+    /// How long it has waited since none was crowded.
+    waited: Duration,
 }
 
 impl Turn {
     /// Takes note that there is something to queue again.
     pub(super) fn go_on(&mut self, now: Instant) {
         if self.busy_at.is_some_and(|busy_at| now >= busy_at + REST) {
-            *self = Self::default();
+            self.begin_anew(now);
         }
+        self.began_at.get_or_insert(now);
         self.busy_at = Some(now);
     }
 
@@ -66,13 +74,15 @@ impl Turn {
         if !self.is_over() {
             return;
         }
-        *self = Self::default();
-        let began = Instant::now();
         tokio::task::yield_now().await;
+        let over_at = Instant::now();
+        let began_at = self.began_at.unwrap_or(over_at);
         loop {
-            let (crowded, live) = to.crowded();
-            if crowded == 0 || began.elapsed() >= patience(crowded, live) {
-                return;
+            let ((crowded, live), now) = (to.crowded(), Instant::now());
+            let waited = self.waited + (now - over_at);
+            if !waits((crowded, live), now - began_at, waited) {
+                self.waited = if crowded == 0 { Duration::ZERO } else { waited };
+                return self.begin_anew(now);
             }
             sleep(LOOK).await;
         }
@@ -81,10 +91,20 @@ impl Turn {
     const fn is_over(&self) -> bool {
         self.frames >= FRAMES || self.bytes >= BYTES
     }
+
+    fn begin_anew(&mut self, now: Instant) {
+        (self.frames, self.bytes, self.began_at) = (0, 0, Some(now));
+    }
 }
 
-const fn patience(crowded: usize, live: usize) -> Duration {
-    if 2 * crowded > live { PATIENCE } else { GRACE }
+/// Whether a room waits on for those who are crowded of those who are live: so long after its turn began, and having waited
+/// so long since none was.
+fn waits((crowded, live): (usize, usize), since: Duration, waited: Duration) -> bool {
+    match crowded {
+        0 => false,
+        most if 2 * most > live => since < PATIENCE,
+        _ => since < GRACE && waited < ALL_GRACE,
+    }
 }
 
 #[cfg(test)]
@@ -93,7 +113,10 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::{frame::TextFrame, room::event::Effect};
+    use crate::{
+        frame::TextFrame,
+        room::{event::Effect, subscribers::tests::subscriber},
+    };
 
     fn event(seq: u64, bytes: usize, effect: Option<Effect>) -> RoomEvent {
         RoomEvent { seq, frame: TextFrame::from(&*"x".repeat(bytes)), effect, at: None, traced: None }
@@ -135,8 +158,64 @@ mod tests {
     }
 
     #[test]
-    fn a_few_slow_ones_are_not_waited_for_long() {
-        assert_eq!((patience(1, 2), patience(500, 1_000)), (GRACE, GRACE));
-        assert_eq!((patience(1, 1), patience(501, 1_000)), (PATIENCE, PATIENCE));
+    fn a_few_slow_ones_are_not_waited_for_long_or_often() {
+        let waits = |crowded, live, since| waits((crowded, live), since, Duration::ZERO);
+        assert!(waits(1, 2, GRACE / 2) && waits(500, 1_000, GRACE / 2));
+        assert!(!waits(1, 2, GRACE) && !waits(500, 1_000, GRACE));
+        assert!(waits(1, 1, PATIENCE / 2) && waits(501, 1_000, PATIENCE / 2));
+        assert!(!waits(1, 1, PATIENCE) && !waits(0, 1, Duration::ZERO));
+        assert!(!super::waits((1, 2), Duration::ZERO, ALL_GRACE));
+        assert!(super::waits((2, 2), Duration::ZERO, ALL_GRACE), "then it is the instance that is slow");
+    }
+
+    /// A room with a session that takes nothing and two others.
+    fn with_a_slow_one() -> Subscribers {
+        let mut subscribers = Subscribers::default();
+        for frames in [6, 0, 0] {
+            let one = subscriber();
+            (0..frames).for_each(|_| one.session.outbox.push(TextFrame::default()));
+            subscribers.insert(one);
+        }
+        subscribers
+    }
+
+    async fn queue_a_turn(turn: &mut Turn, to: &Subscribers, takes: Duration) -> Duration {
+        turn.go_on(Instant::now());
+        for _ in 0..FRAMES {
+            sleep(takes / 128).await;
+            turn.go_on(Instant::now());
+            turn.add(1);
+        }
+        let began = Instant::now();
+        turn.give_way(to).await;
+        began.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_stays_slow_holds_up_the_others_for_a_second_in_all() {
+        let (subscribers, mut turn, mut waited) = (with_a_slow_one(), Turn::default(), Duration::ZERO);
+        for _ in 0..100 {
+            waited += queue_a_turn(&mut turn, &subscribers, Duration::ZERO).await;
+        }
+        assert!(waited >= ALL_GRACE && waited <= ALL_GRACE + 10 * LOOK, "{waited:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_events_come_one_by_one_nobody_is_waited_for() {
+        let (subscribers, mut turn) = (with_a_slow_one(), Turn::default());
+        for _ in 0..10 {
+            let waited = queue_a_turn(&mut turn, &subscribers, Duration::from_millis(640)).await;
+            assert_eq!(waited, Duration::ZERO);
+        }
+    }
+
+    #[test]
+    fn a_turn_is_as_old_as_what_it_began_with() {
+        let (mut turn, began) = (Turn::default(), Instant::now());
+        turn.go_on(began);
+        turn.go_on(began + REST / 2);
+        assert_eq!(turn.began_at, Some(began));
+        turn.go_on(began + REST * 2);
+        assert_eq!(turn.began_at, Some(began + REST * 2));
     }
 }
