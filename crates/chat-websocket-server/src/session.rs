@@ -227,10 +227,7 @@ impl Session {
         if self.context.drain.is_cancelled() {
             self.handle.outbox.ask_to_leave();
         }
-        if !channels.is_empty() {
-            self.subscribe_at_once(channels).await;
-        }
-        Ok(())
+        if channels.is_empty() { Ok(()) } else { self.subscribe_at_once(channels).await }
     }
 
     async fn run(mut self: Box<Self>) -> (Name, CloseReason) {
@@ -300,6 +297,21 @@ impl Session {
             self.handle.outbox.poll_take(cx, &mut self.taken).map(|()| Occasion::Taken)
         })
         .await
+    }
+
+    /// Waits for something, and goes on to send what there is: storage may take its time, and rooms do not wait for it.
+    async fn meanwhile<T>(&mut self, work: impl Future<Output = T>) -> Result<T, CloseReason> {
+        let mut work = pin!(work);
+        loop {
+            let done = poll_fn(|cx| match work.as_mut().poll(cx) {
+                Poll::Ready(done) => Poll::Ready(Some(done)),
+                Poll::Pending => self.handle.outbox.poll_take(cx, &mut self.taken).map(|()| None),
+            });
+            match done.await {
+                Some(done) => return Ok(done),
+                None => self.send_taken().await?,
+            }
+        }
     }
 
     async fn send_waiting(&mut self) -> Result<(), CloseReason> {

@@ -69,7 +69,7 @@ impl Session {
         self.context.metrics.received(FrameType::of(&frame));
         match frame {
             Ok(ClientFrame::Auth { token }) => self.renew(&token).await?,
-            Ok(ClientFrame::Subscribe { id, channels }) => self.subscribe(id, channels).await,
+            Ok(ClientFrame::Subscribe { id, channels }) => self.subscribe(id, channels).await?,
             Ok(ClientFrame::Unsubscribe { id, channel_ids }) => self.unsubscribe(id.as_ref(), &channel_ids),
             Ok(ClientFrame::Ping { id }) => self.answer(&ServerFrame::Pong { id }),
             Err(error @ FrameError::Bad(_)) => {
@@ -101,7 +101,8 @@ impl Session {
     /// one goes on until it expires.
     async fn renew(&mut self, token: &str) -> Result<(), CloseReason> {
         let user_id = self.handle.user_id;
-        let standing = match check_status(user_id, &self.context, STORAGE_TIMEOUT).await {
+        let context = Arc::clone(&self.context);
+        let standing = match self.meanwhile(check_status(user_id, &context, STORAGE_TIMEOUT)).await? {
             Ok(standing) => standing,
             Err(CloseReason::TryAgainLater) => {
                 let message = "storage is away; the old token goes on";
@@ -134,25 +135,29 @@ impl Session {
     }
 
     /// Channels that the request's address named, for clients that send no frames.
-    pub(super) async fn subscribe_at_once(&mut self, channels: Vec<ChannelId>) {
+    pub(super) async fn subscribe_at_once(&mut self, channels: Vec<ChannelId>) -> Result<(), CloseReason> {
         let from_now = |channel_id| ChannelRequest { channel_id, after_seq: None, epoch: None, presence: false };
-        self.subscribe(None, channels.into_iter().map(from_now).collect()).await;
+        self.subscribe(None, channels.into_iter().map(from_now).collect()).await
     }
 
-    async fn subscribe(&mut self, id: Option<RequestId>, channels: Vec<ChannelRequest>) {
+    async fn subscribe(&mut self, id: Option<RequestId>, channels: Vec<ChannelRequest>) -> Result<(), CloseReason> {
         if channels.len() > self.context.limits.channels {
             let message = format!("at most {} channels may be open", self.context.limits.channels);
-            return self.answer(&ServerFrame::error(id, None, ErrorCode::TooManyChannels, &message));
+            self.answer(&ServerFrame::error(id, None, ErrorCode::TooManyChannels, &message));
+            return Ok(());
         }
         let ids: Vec<_> = channels.iter().map(|channel| channel.channel_id).collect();
         if ids.iter().collect::<HashSet<_>>().len() < ids.len() {
             let message = "a channel is named twice; nothing was opened";
-            return self.answer(&ServerFrame::error(id, None, ErrorCode::BadFrame, message));
+            self.answer(&ServerFrame::error(id, None, ErrorCode::BadFrame, message));
+            return Ok(());
         }
-        let wish = (self.handle.user_id, ids);
-        let Some(Answer { answer, asked_at }) = self.context.inquiries.access.ask(wish, STORAGE_TIMEOUT).await else {
+        let (context, wish) = (Arc::clone(&self.context), (self.handle.user_id, ids));
+        let asked = self.meanwhile(context.inquiries.access.ask(wish, STORAGE_TIMEOUT)).await?;
+        let Some(Answer { answer, asked_at }) = asked else {
             let message = "storage is away; nothing was opened";
-            return self.answer(&ServerFrame::error(id, None, ErrorCode::Unavailable, message));
+            self.answer(&ServerFrame::error(id, None, ErrorCode::Unavailable, message));
+            return Ok(());
         };
         let access: HashMap<_, _> = answer.into_iter().map(|access| (access.head.channel_id, access)).collect();
         for channel in channels {
@@ -161,6 +166,7 @@ impl Session {
                 self.answer(&ServerFrame::error(id.clone(), Some(channel_id), code, message));
             }
         }
+        Ok(())
     }
 
     fn open(

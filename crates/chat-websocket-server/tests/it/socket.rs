@@ -200,6 +200,28 @@ async fn an_answer_to_a_ping_and_events_do_not_mix() {
 }
 
 #[tokio::test]
+async fn what_is_live_does_not_wait_for_what_storage_is_asked() {
+    let world = World::new().await;
+    let context = Arc::new(context(&world));
+    let (mut client, _session) = connect(&context, world.bob).await;
+    let other = world.channel_with(0).await;
+    let subscribe = |channel| json!({ "type": "SUBSCRIBE", "channels": [{ "channelId": channel }] });
+    client.send(Message::Text(subscribe(world.channel).to_string().into())).await.unwrap();
+    assert_eq!(next_frame(&mut client).await["type"], "HELLO");
+    assert_eq!(next_frame(&mut client).await["type"], "SUBSCRIBED");
+
+    let turns = context.inquiries.access.turns.acquire_many(2).await.unwrap();
+    for frame in [json!({ "type": "PING" }), subscribe(other)] {
+        client.send(Message::Text(frame.to_string().into())).await.unwrap();
+    }
+    assert_eq!(next_frame(&mut client).await["type"], "PONG");
+    world.send(true).await;
+    assert_eq!(next_frame(&mut client).await["type"], "MESSAGE");
+    drop(turns);
+    assert_eq!(next_frame(&mut client).await["type"], "SUBSCRIBED", "it has not been given up yet");
+}
+
+#[tokio::test]
 async fn who_sends_signs_of_life_without_end_is_sent_away() {
     let world = World::new().await;
     let context = Arc::new(context(&world));
