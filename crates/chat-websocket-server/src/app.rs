@@ -118,10 +118,12 @@ pub async fn start(config: Config, lifecycle: &Lifecycle, logs: LogHandle) -> Re
 
     watch_standing(&directory, &storage, &metrics, lifecycle);
 
+    let inquiries = Arc::new(Inquiries::new(&storage, lifecycle));
     let rooms = RoomContext {
         registry: Arc::clone(&registry),
         subscriber: Arc::clone(&bus.subscriber) as _,
         reader: Arc::new(LogReader::new(Arc::clone(&storage), Arc::clone(&metrics), READS)),
+        inquiries: Arc::clone(&inquiries),
         tasks: lifecycle.background().clone(),
         metrics: Arc::clone(&metrics),
         clock: Arc::clone(&clock),
@@ -133,7 +135,7 @@ pub async fn start(config: Config, lifecycle: &Lifecycle, logs: LogHandle) -> Re
         instance_id,
         hub: Arc::new(Hub::new(Arc::clone(&directory), rooms, config.limits.connections_per_user)),
         registry: Arc::clone(&registry),
-        inquiries: Inquiries::new(&storage, lifecycle),
+        inquiries,
         verifier: TokenVerifier::new(&config.auth)?,
         clock,
         metrics: Arc::clone(&metrics),

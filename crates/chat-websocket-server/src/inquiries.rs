@@ -1,4 +1,4 @@
-//! What sessions ask storage, asked for many of them at once.
+//! What sessions and rooms that open ask storage, asked for many of them at once.
 //!
 //! When thousands come back together, a query for each is most of what they cost, here and in the database. So questions
 //! wait until it is their turn, which is at once if nobody else asks, and then go out in one query.
@@ -7,7 +7,7 @@ use std::{collections::HashMap, pin::Pin, sync::Arc, time::Duration};
 
 use chat_domain::{
     ChannelId, UserId,
-    ports::{Access, Standing, Storage, StorageError},
+    ports::{Access, Head, Standing, Storage, StorageError},
 };
 use common_server::{Lifecycle, Scope};
 use tokio::{
@@ -29,18 +29,20 @@ const SLOW: Duration = Duration::from_millis(10);
 /// Most questions of a kind that wait. Who has one more waits until there is room.
 const WAITING: usize = 16_384;
 
-/// Where sessions ask.
+/// Where they ask.
 pub struct Inquiries {
     /// What there is to know about users: `None` for one that may do everything, or whom storage does not know.
     pub status: Line<UserId, Option<Standing>>,
     /// What users may hear of channels, those that exist.
     pub access: Line<(UserId, Vec<ChannelId>), Vec<Access>>,
+    /// Where logs end: `None` for a channel that does not exist.
+    pub heads: Line<ChannelId, Option<Head>>,
 }
 
 impl Inquiries {
     /// Asks this storage, in the background of this lifecycle.
     pub fn new(storage: &Arc<dyn Storage>, lifecycle: &Lifecycle) -> Self {
-        let (of_users, of_channels) = (Arc::clone(storage), Arc::clone(storage));
+        let [of_users, of_channels, of_logs] = [storage, storage, storage].map(Arc::clone);
         Self {
             status: Line::new(
                 "the status of users",
@@ -58,6 +60,15 @@ impl Inquiries {
                 move |wishes| {
                     let storage = Arc::clone(&of_channels);
                     Box::pin(async move { accesses(&*storage, wishes).await })
+                },
+            ),
+            heads: Line::new(
+                "the heads of logs",
+                lifecycle,
+                |_| 1,
+                move |channels| {
+                    let storage = Arc::clone(&of_logs);
+                    Box::pin(async move { heads(&*storage, channels).await })
                 },
             ),
         }
@@ -85,6 +96,12 @@ async fn accesses(
         channels.into_iter().filter_map(|channel_id| found.get(&(user_id, channel_id)).copied()).collect()
     };
     Ok(wishes.into_iter().map(answer).collect())
+}
+
+async fn heads(storage: &dyn Storage, channels: Vec<ChannelId>) -> Result<Vec<Option<Head>>, StorageError> {
+    let found = storage.heads(&channels).await?;
+    let found: HashMap<_, _> = found.into_iter().map(|head| (head.channel_id, head)).collect();
+    Ok(channels.iter().map(|channel_id| found.get(channel_id).copied()).collect())
 }
 
 /// An answer, and when storage was asked for it.
@@ -223,7 +240,7 @@ impl<Q: Clone, A> Store<Q, A> {
             }
             Err(error) => {
                 let (what, count) = (self.what, questions.len());
-                warn!(storage.read = what, questions = count, error = %error, "storage cannot answer sessions");
+                warn!(storage.read = what, questions = count, error = %error, "storage cannot answer");
                 Err((questions, error))
             }
         }

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use chat_domain::{
     ChannelId,
-    ports::{Head, LoggedEvent, Storage, StorageError},
+    ports::{LoggedEvent, Storage, StorageError},
 };
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -32,7 +32,7 @@ const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// What reads may take.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadLimits {
-    /// Reads at once for rooms with a hole, and for rooms that open.
+    /// Reads at once for rooms with a hole.
     pub repairs: usize,
     /// Reads at once for sessions that come back.
     pub replays: usize,
@@ -85,11 +85,5 @@ impl LogReader {
     /// Not to be dropped before it ends.
     pub async fn page(&self, log: Log, seq: u64, upto: u64) -> Option<Arc<Page>> {
         self.pages.get(log, seq, upto).await
-    }
-
-    /// The head of one channel's log.
-    pub async fn head(&self, channel_id: ChannelId) -> Result<Option<Head>, StorageError> {
-        let _permit = self.repairs.acquire().await.ok();
-        Ok(in_time("heads", READ_TIMEOUT, self.storage.heads(&[channel_id])).await?.pop())
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     in_time::in_time,
     metrics::Metrics,
     pace::{Intervals, Passes},
-    room::{RoomHandle, control::Control},
+    room::{ABSENCES, RoomHandle, control::Control},
 };
 
 /// Most rooms in one query.
@@ -52,13 +52,23 @@ async fn compare(rooms: &[(ChannelId, Arc<RoomHandle>)], storage: &dyn Storage, 
     };
     metrics.reconciliations.inc();
     metrics.heads_compared.inc_by(heads.len() as u64);
-    let rooms: HashMap<_, _> = rooms.iter().map(|(channel_id, room)| (*channel_id, room)).collect();
+    let mut rooms: HashMap<_, _> = rooms.iter().map(|(channel_id, room)| (*channel_id, room)).collect();
     for head in heads {
-        if let Some(room) = rooms.get(&head.channel_id)
+        if let Some(room) = rooms.remove(&head.channel_id)
             && knows(room, head)
         {
             room.confirmation.lock().confirm(began);
         }
+    }
+    rooms.values().for_each(|room| miss(room));
+}
+
+/// Storage does not know the room's channel. If it goes on to say so, it was restored from a time before there was one.
+fn miss(room: &RoomHandle) {
+    let is_open = room.status.lock().is_some();
+    if is_open && room.confirmation.lock().absent() >= ABSENCES {
+        // A room that is too busy to be told is told in the next pass.
+        let _ = room.inbox.control(Control::Gone);
     }
 }
 

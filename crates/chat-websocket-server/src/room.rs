@@ -35,12 +35,20 @@ pub use recent::RecentLimits;
 pub(crate) use replay::Replays;
 pub use sequencer::SequencerLimits;
 
-use crate::{metrics::Metrics, protocol::CloseReason, reader::LogReader, registry::Registry};
+use crate::{
+    inquiries::{Answer, Inquiries},
+    metrics::Metrics,
+    protocol::CloseReason,
+    reader::LogReader,
+    registry::Registry,
+};
 use control::Control;
 use open::OpenRoom;
 
-/// How often storage may say that an open room's channel is not there, before it is believed.
-const ABSENCES: u32 = 5;
+/// How often storage may say that a room's channel is not there, before it is believed.
+pub(crate) const ABSENCES: u32 = 5;
+/// How long a room that opens waits for storage before it asks again.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The bounds of a room.
 #[derive(Clone, Copy, Debug)]
@@ -102,6 +110,8 @@ pub struct RoomStatus {
 pub struct RoomContext {
     /// The log.
     pub reader: Arc<LogReader>,
+    /// Where the log ends.
+    pub inquiries: Arc<Inquiries>,
     /// Where rooms and replays run, and what ends them.
     pub tasks: Scope,
     /// Counters.
@@ -179,11 +189,10 @@ impl Room {
         let mut wait = self.context.limits.sequencer.backoff;
         let mut absences = 0;
         while absences < ABSENCES {
-            let began = Instant::now();
-            match self.context.reader.head(self.channel_id).await {
-                Ok(Some(head)) => return Some((head, began)),
-                Ok(None) => absences += 1,
-                Err(error) => warn!(channel.id = %self.channel_id, error = %error, "a room cannot open yet"),
+            match self.context.inquiries.heads.ask(self.channel_id, PATIENCE).await {
+                Some(Answer { answer: Some(head), asked_at }) => return Some((head, asked_at)),
+                Some(Answer { answer: None, .. }) => absences += 1,
+                None => warn!(channel.id = %self.channel_id, "a room cannot open yet"),
             }
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(self.context.limits.sequencer.max_backoff);

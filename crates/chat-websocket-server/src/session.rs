@@ -83,7 +83,7 @@ pub struct SessionContext {
     /// The sessions of all instances.
     pub registry: Arc<Registry>,
     /// Who may be here, and listen to what.
-    pub inquiries: Inquiries,
+    pub inquiries: Arc<Inquiries>,
     /// Checks tokens.
     pub verifier: TokenVerifier,
     /// The time.

@@ -12,12 +12,20 @@ use tokio::time::Instant;
 pub struct Confirmation {
     confirmed_at: Option<Instant>,
     doubted_at: Option<Instant>,
+    absences: u32,
 }
 
 impl Confirmation {
     /// Storage was read, beginning at this moment, and the room knows all that it said.
     pub fn confirm(&mut self, read_at: Instant) {
         self.confirmed_at = self.confirmed_at.max(Some(read_at));
+        self.absences = 0;
+    }
+
+    /// Storage was read and has no such log. How often it has said so in a row.
+    pub const fn absent(&mut self) -> u32 {
+        self.absences = self.absences.saturating_add(1);
+        self.absences
     }
 
     /// At this moment something for the room may have been lost.

@@ -39,6 +39,8 @@ pub enum Control {
     },
     /// The log goes up to here.
     Head(Head),
+    /// There is no such log any more.
+    Gone,
 }
 
 /// A session that opens a channel, and may do so.

@@ -232,6 +232,10 @@ impl OpenRoom {
                 }
             }
             Control::Head(head) => self.learn_head(head),
+            Control::Gone => {
+                warn!(channel.id = %self.room.channel_id, "the log is not there any more, its sessions start anew");
+                self.subscribers.close(CloseReason::TryAgainLater);
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use chat_events::bus::{Delivery, Interruption};
 use chat_test_support::wait_until;
-use chat_websocket_server::{pace::Intervals, reconcile};
+use chat_websocket_server::{pace::Intervals, protocol::CloseReason, reconcile};
 use tokio::{task::JoinSet, time::Instant};
 
 use crate::world::{DEADLINE, Session, World, frame};
@@ -57,6 +57,24 @@ async fn a_lost_last_event_is_delivered_however_often_others_are_in_doubt() {
         }
     });
     assert_eq!(alice.until("MESSAGE").await, [frame("MESSAGE", 1)]);
+}
+
+/// As after storage was restored from a time before there was the channel.
+#[tokio::test]
+async fn who_is_in_a_channel_that_is_not_there_any_more_is_sent_away() {
+    let (world, older) = (World::new().await, World::new().await);
+    let alice = world.session(world.alice);
+    world.join(&alice, world.access(world.alice).await, None);
+    alice.until("SUBSCRIBED").await;
+
+    let interval = Duration::from_millis(20);
+    let (directory, metrics) = (Arc::clone(&world.directory), Arc::clone(&world.metrics));
+    let intervals = Intervals { with_bus: interval, without_bus: interval };
+    let mut task = JoinSet::new();
+    task.spawn(reconcile::run(directory, Arc::clone(&older.storage), metrics, intervals));
+
+    wait_until("it is sent away", DEADLINE, async || alice.handle.outbox.closed() == Some(CloseReason::TryAgainLater))
+        .await;
 }
 
 #[tokio::test]

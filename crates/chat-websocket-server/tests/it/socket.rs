@@ -9,7 +9,6 @@ use chat_websocket_server::{
     app::session_limits,
     config::LimitsConfig,
     frame::TextFrame,
-    inquiries::Inquiries,
     protocol::CloseReason,
     session::{Connection, ReadSide, SessionContext},
 };
@@ -52,7 +51,7 @@ pub(crate) fn context(world: &World) -> SessionContext {
         instance_id: Uuid::new_v4(),
         hub: Arc::clone(&world.hub),
         registry: Arc::clone(&world.registry),
-        inquiries: Inquiries::new(&world.storage, &world.lifecycle),
+        inquiries: Arc::clone(&world.inquiries),
         verifier: TokenVerifier::new(&AuthConfig { secret, ..AuthConfig::default() }).unwrap(),
         clock: Arc::new(SystemClock),
         metrics: Arc::clone(&world.metrics),

@@ -20,6 +20,7 @@ use chat_test_support::{redis::RedisServer, wait_for};
 use chat_websocket_server::{
     frame::Frames,
     hub::{Directory, Hub, Registered},
+    inquiries::Inquiries,
     metrics::Metrics,
     outbox::{Outbox, OutboxLimits, Taken},
     protocol::Position,
@@ -44,6 +45,7 @@ pub(crate) const LINGER: Duration = Duration::from_millis(100);
 /// A log, a bus, and a hub over both. `alice` owns the channel, `bob` is a member.
 pub(crate) struct World {
     pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) inquiries: Arc<Inquiries>,
     pub(crate) bus: Arc<MemoryBus>,
     pub(crate) hub: Arc<Hub>,
     pub(crate) directory: Arc<Directory>,
@@ -52,7 +54,7 @@ pub(crate) struct World {
     pub(crate) channel: ChannelId,
     pub(crate) alice: UserId,
     pub(crate) bob: UserId,
-    pub(crate) lifecycle: Lifecycle,
+    _lifecycle: Lifecycle,
     _folder: TempDir,
 }
 
@@ -93,7 +95,9 @@ impl World {
         let lifecycle = Lifecycle::new(Duration::from_secs(1));
         let registry = registry(&bus, &directory, redis.as_deref(), &lifecycle);
         let reads = ReadLimits { repairs: 2, replays: 2, page_bytes: 32 * 1024 * 1024 };
+        let inquiries = Arc::new(Inquiries::new(&storage, &lifecycle));
         let context = RoomContext {
+            inquiries: Arc::clone(&inquiries),
             reader: Arc::new(LogReader::new(Arc::clone(&storage), Arc::clone(&metrics), reads)),
             tasks: lifecycle.background().clone(),
             metrics: Arc::clone(&metrics),
@@ -107,6 +111,7 @@ impl World {
         let hub = Arc::new(Hub::new(Arc::clone(&directory), context, 100_000));
         Self {
             storage,
+            inquiries,
             bus,
             hub,
             directory,
@@ -115,7 +120,7 @@ impl World {
             channel: channel_id,
             alice,
             bob,
-            lifecycle,
+            _lifecycle: lifecycle,
             _folder: folder,
         }
     }
