@@ -20,12 +20,14 @@ pub struct TcpProxy {
     end: CancellationToken,
 }
 
-/// What the network is like now. A connection lives only as long as its `generation` lasts.
+/// What the network is like now. A connection lives only as long as its `generation` lasts, and hears something only as
+/// long as its `flow` lasts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Network {
     up: bool,
     stalled: bool,
     generation: u64,
+    flow: u64,
     delay: Duration,
 }
 
@@ -37,8 +39,8 @@ impl TcpProxy {
     pub async fn start(target: SocketAddr) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("the kernel has a free port");
         let address = listener.local_addr().expect("a bound listener has an address");
-        let network =
-            Arc::new(watch::Sender::new(Network { up: true, stalled: false, generation: 0, delay: Duration::ZERO }));
+        let now = Network { up: true, stalled: false, generation: 0, flow: 0, delay: Duration::ZERO };
+        let network = Arc::new(watch::Sender::new(now));
         let end = CancellationToken::new();
         let connections = TaskTracker::new();
         let accepting = accept(listener, target, Arc::clone(&network), end.clone(), connections.clone());
@@ -64,6 +66,12 @@ impl TcpProxy {
     /// stay open, new ones are accepted and hear nothing, and not even their end gets through.
     pub fn stall(&self) {
         self.network.send_modify(|network| network.stalled = true);
+    }
+
+    /// Swallows from now on whatever comes through the connections there are, without ever ending them, as when their peer
+    /// lost its power or a firewall forgot them. New ones are served.
+    pub fn forget_connections(&self) {
+        self.network.send_modify(|network| network.flow += 1);
     }
 
     /// Ends a cut and a stall: new connections get through again, and what was held back goes on.
@@ -110,17 +118,17 @@ async fn accept(
             reset_on_close(&client);
             continue;
         }
-        let (connection, end) = (forward(client, target, Arc::clone(&network), now.generation), end.clone());
+        let (connection, end) = (forward(client, target, Arc::clone(&network), now), end.clone());
         connections.spawn(async move { end.run_until_cancelled(connection).await });
     }
 }
 
 /// Copies both ways until both sides have ended or the connection's generation is over.
-async fn forward(client: TcpStream, target: SocketAddr, network: Arc<watch::Sender<Network>>, generation: u64) {
+async fn forward(client: TcpStream, target: SocketAddr, network: Arc<watch::Sender<Network>>, began: Network) {
     let mut cut = network.subscribe();
-    let cut = cut.wait_for(|network| network.generation != generation);
+    let cut = cut.wait_for(|network| network.generation != began.generation);
     let opened = async {
-        flows(&network).await;
+        flows(&network, began.flow).await;
         TcpStream::connect(target).await
     };
     tokio::pin!(cut);
@@ -131,8 +139,12 @@ async fn forward(client: TcpStream, target: SocketAddr, network: Arc<watch::Send
     let (Ok(mut server), mut client) = (server, client) else { return };
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let ((from_client, to_client), (from_server, to_server)) = (client.split(), server.split());
-    let forwarded =
-        async { tokio::join!(copy(from_client, to_server, &network), copy(from_server, to_client, &network)) };
+    let forwarded = async {
+        tokio::join!(
+            copy(from_client, to_server, &network, began.flow),
+            copy(from_server, to_client, &network, began.flow)
+        )
+    };
     let was_cut = tokio::select! {
         _ = cut => true,
         _ = forwarded => false,
@@ -143,11 +155,12 @@ async fn forward(client: TcpStream, target: SocketAddr, network: Arc<watch::Send
     }
 }
 
-/// Waits until the network is not stalled.
-async fn flows(network: &watch::Sender<Network>) {
-    if network.borrow().stalled {
+/// Waits until the network is not stalled. For ever, if it has forgotten this flow.
+async fn flows(network: &watch::Sender<Network>, flow: u64) {
+    let passes = |network: &Network| !network.stalled && network.flow == flow;
+    if !passes(&network.borrow()) {
         // It fails only without a sender, which is borrowed here.
-        let _ = network.subscribe().wait_for(|network| !network.stalled).await;
+        let _ = network.subscribe().wait_for(passes).await;
     }
 }
 
@@ -157,18 +170,18 @@ fn reset_on_close(stream: &TcpStream) {
     let _ = stream.set_zero_linger();
 }
 
-async fn copy(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, network: &watch::Sender<Network>) {
+async fn copy(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, network: &watch::Sender<Network>, flow: u64) {
     let mut buffer = vec![0; 16 * 1024];
     while let Ok(length @ 1..) = from.read(&mut buffer).await {
         let delay = network.borrow().delay;
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }
-        flows(network).await;
+        flows(network, flow).await;
         if to.write_all(&buffer[..length]).await.is_err() {
             break;
         }
     }
-    flows(network).await;
+    flows(network, flow).await;
     let _ = to.shutdown().await;
 }
