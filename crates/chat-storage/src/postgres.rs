@@ -5,6 +5,7 @@ mod channels;
 mod lane;
 mod memory;
 mod messages;
+mod pool;
 mod single;
 mod users;
 mod write;
@@ -23,17 +24,17 @@ use chat_domain::{
 use prometheus_client::registry::Registry;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{
-    ConnectOptions, Connection, PgConnection, PgPool, Postgres, Transaction,
+    ConnectOptions, Connection, PgConnection,
     migrate::Migrator,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use uuid::Uuid;
 
-use self::lane::Lane;
+use self::{lane::Lane, pool::Pool};
 use crate::{
     bounded::{Bounds, timed_out, with_retries},
     config::{DatabaseConfig, OpenError, masked},
-    metrics::{Metrics, PoolState, Pools},
+    metrics::{Metrics, Pools},
 };
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
@@ -66,11 +67,11 @@ const KEEPALIVE: [(&str, &str); 4] = [
 /// A database, and perhaps a replica of it.
 #[derive(Debug)]
 pub(crate) struct PostgresStorage {
-    primary: PgPool,
+    primary: Pool,
     /// For sending: however many read, a batch finds a connection.
     appends: Lane,
     /// For what may lag: older history, lists and members. The primary itself where there is no replica.
-    lagging: PgPool,
+    lagging: Pool,
     bounds: Bounds,
 }
 
@@ -94,7 +95,7 @@ impl PostgresStorage {
         let mut pools = vec![("primary", primary.clone())];
         pools.extend((of_appends > 0).then(|| ("appends", appends.clone())));
         pools.extend(config.replica_url.is_some().then(|| ("replica", lagging.clone())));
-        let look = move || pools.iter().map(|(name, pool)| PoolState::of(name, pool)).collect();
+        let look = move || pools.iter().map(|(name, pool)| pool.state(name)).collect();
         registry.register_collector(Box::new(Pools(look)));
         let bounds = Bounds { limit: config.call_timeout(), metrics: Metrics::register(registry) };
         Ok(Self { primary, appends: Lane::new(appends), lagging, bounds })
@@ -126,7 +127,7 @@ fn pool(
     url: &SecretString,
     connections: u32,
     settings: &[(&str, &str)],
-) -> Result<PgPool, OpenError> {
+) -> Result<Pool, OpenError> {
     let statement_timeout = config.statement_timeout.as_millis().max(1).to_string();
     let bounds = [
         ("statement_timeout", statement_timeout.as_str()),
@@ -135,7 +136,7 @@ fn pool(
     ];
     let options = options(url)?.options(bounds).options(settings.iter().copied());
     let pool = PgPoolOptions::new().max_connections(connections).acquire_timeout(config.acquire_timeout);
-    Ok(pool.connect_lazy_with(options))
+    Ok(Pool::new(pool.connect_lazy_with(options)))
 }
 
 fn options(url: &SecretString) -> Result<PgConnectOptions, OpenError> {
@@ -147,18 +148,14 @@ fn unreachable(url: &SecretString, source: sqlx::Error) -> OpenError {
     OpenError::Unreachable { store: masked(url), source }
 }
 
-const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
-
 /// Begins a transaction in which each statement sees what was committed before it, whatever the server's default is: what
 /// is read after a lock was granted must include what its last holder wrote.
-async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
-    pool.begin_with(BEGIN).await
-}
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
 #[async_trait]
 impl Storage for PostgresStorage {
     async fn ping(&self) -> Result<(), StorageError> {
-        let ping = async { self.primary.acquire().await?.ping().await };
+        let ping = async { self.primary.connection().await?.ping().await };
         self.bounds.run("ping", ping).await
     }
 
@@ -310,7 +307,7 @@ mod tests {
         let store = PostgresStorage::open(&config, &mut Registry::default()).await.unwrap();
         let mut readers = Vec::new();
         for _ in 0..3 {
-            readers.push(store.primary.acquire().await.unwrap());
+            readers.push(store.primary.connection().await.unwrap());
         }
         assert!(matches!(store.heads(&[]).await, Err(StorageError::Unavailable { .. })));
         assert!(store.append(&[]).await.unwrap().is_empty());
@@ -329,7 +326,8 @@ mod tests {
         let channel_id = channel.id;
         other.create(NewChannel { channel, creator: alice, others: Vec::new() }).await.unwrap();
 
-        let mut transaction = begin(&stalled.primary).await.unwrap();
+        let mut connection = stalled.primary.connection().await.unwrap();
+        let mut transaction = connection.begin_with(BEGIN).await.unwrap();
         sqlx::query("SELECT 1 FROM channels FOR UPDATE").execute(&mut *transaction).await.unwrap();
 
         let message = NewMessage {

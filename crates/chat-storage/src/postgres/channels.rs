@@ -4,10 +4,10 @@ use chat_domain::{
     ChannelId, Member, Refusal, User, UserId,
     ports::{Access, ChannelCursor, ChannelScope, ChannelSummary, ChannelView, Created, Head, MemberView, NewChannel},
 };
-use sqlx::{PgConnection, PgPool};
+use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use super::write::bind_member_rows;
+use super::{pool::Pool, write::bind_member_rows};
 use crate::{
     batch::storable,
     create::Founding,
@@ -20,9 +20,10 @@ use crate::{
 };
 
 /// Makes a channel, or finds the DIRECT one that the pair has.
-pub(super) async fn create(pool: &PgPool, new: NewChannel) -> Result<Result<Created, Refusal>, sqlx::Error> {
+pub(super) async fn create(pool: &Pool, new: NewChannel) -> Result<Result<Created, Refusal>, sqlx::Error> {
     let founding = Founding::new(new);
-    let mut transaction = super::begin(pool).await?;
+    let mut connection = pool.connection().await?;
+    let mut transaction = connection.begin_with(super::BEGIN).await?;
     let users = load_users(&mut transaction, &founding).await?;
     if let Err(refusal) = founding.check_creator(&users) {
         return Ok(Err(refusal));
@@ -92,14 +93,17 @@ async fn insert_channel(connection: &mut PgConnection, founding: &Founding) -> R
     Ok(inserted.rows_affected() == 1)
 }
 
-pub(super) async fn channel(pool: &PgPool, id: ChannelId, user: UserId) -> Result<Option<ChannelView>, sqlx::Error> {
-    let row: Option<ChannelViewRow> =
-        sqlx::query_as(sql::CHANNEL_VIEW).bind(user.as_uuid()).bind(id.as_uuid()).fetch_optional(pool).await?;
+pub(super) async fn channel(pool: &Pool, id: ChannelId, user: UserId) -> Result<Option<ChannelView>, sqlx::Error> {
+    let row: Option<ChannelViewRow> = sqlx::query_as(sql::CHANNEL_VIEW)
+        .bind(user.as_uuid())
+        .bind(id.as_uuid())
+        .fetch_optional(&mut *pool.connection().await?)
+        .await?;
     row.map(ChannelViewRow::read).transpose()
 }
 
 pub(super) async fn channels(
-    pool: &PgPool,
+    pool: &Pool,
     user: UserId,
     scope: ChannelScope,
     after: Option<ChannelCursor>,
@@ -115,13 +119,13 @@ pub(super) async fn channels(
         .bind(updated_at)
         .bind(id)
         .bind(i64::from(limit) + 1)
-        .fetch_all(pool)
+        .fetch_all(&mut *pool.connection().await?)
         .await?;
     read_all(rows, ChannelSummaryRow::read)
 }
 
 pub(super) async fn members(
-    pool: &PgPool,
+    pool: &Pool,
     channel: ChannelId,
     after: Option<UserId>,
     limit: u32,
@@ -131,35 +135,32 @@ pub(super) async fn members(
         .bind(after.map_or(Uuid::nil(), |id| id.as_uuid()))
         .bind(after.is_none())
         .bind(i64::from(limit) + 1)
-        .fetch_all(pool)
+        .fetch_all(&mut *pool.connection().await?)
         .await?;
     read_all(rows, MemberViewRow::read)
 }
 
-pub(super) async fn heads(pool: &PgPool, channels: &[ChannelId]) -> Result<Vec<Head>, sqlx::Error> {
+pub(super) async fn heads(pool: &Pool, channels: &[ChannelId]) -> Result<Vec<Head>, sqlx::Error> {
     const SQL: &str = "SELECT id, epoch, last_seq, oldest_seq FROM channels WHERE id = ANY($1)";
-    read_all(sqlx::query_as(SQL).bind(uuids(channels)).fetch_all(pool).await?, HeadRow::read)
+    read_all(sqlx::query_as(SQL).bind(uuids(channels)).fetch_all(&mut *pool.connection().await?).await?, HeadRow::read)
 }
 
-pub(super) async fn access(
-    pool: &PgPool,
-    wishes: &[(UserId, ChannelId)],
-) -> Result<Vec<(UserId, Access)>, sqlx::Error> {
+pub(super) async fn access(pool: &Pool, wishes: &[(UserId, ChannelId)]) -> Result<Vec<(UserId, Access)>, sqlx::Error> {
     const SQL: &str = "SELECT w.user_id, c.id, c.epoch, c.last_seq, c.oldest_seq, c.type, c.active, m.role, u.status \
          FROM unnest($1::uuid[], $2::uuid[]) AS w (user_id, channel_id) JOIN channels c ON c.id = w.channel_id \
          LEFT JOIN channel_members m ON m.channel_id = c.id AND m.user_id = w.user_id \
          LEFT JOIN users u ON u.id = w.user_id";
     let (users, channels): (Vec<_>, Vec<_>) =
         wishes.iter().map(|(user, channel)| (user.as_uuid(), channel.as_uuid())).unzip();
-    let rows = sqlx::query_as(SQL).bind(users).bind(channels).fetch_all(pool).await?;
+    let rows = sqlx::query_as(SQL).bind(users).bind(channels).fetch_all(&mut *pool.connection().await?).await?;
     read_all(rows, AccessRow::read)
 }
 
 /// New epochs for the next channels after this one, in the order of their ids.
-pub(super) async fn renew_epochs(pool: &PgPool, after: Uuid) -> Result<Vec<Uuid>, sqlx::Error> {
+pub(super) async fn renew_epochs(pool: &Pool, after: Uuid) -> Result<Vec<Uuid>, sqlx::Error> {
     const SQL: &str = "UPDATE channels SET epoch = gen_random_uuid() \
          WHERE id IN (SELECT id FROM channels WHERE id > $1 ORDER BY id LIMIT $2 FOR UPDATE) RETURNING id";
-    sqlx::query_scalar(SQL).bind(after).bind(EPOCHS_AT_ONCE).fetch_all(pool).await
+    sqlx::query_scalar(SQL).bind(after).bind(EPOCHS_AT_ONCE).fetch_all(&mut *pool.connection().await?).await
 }
 
 fn uuids(channels: &[ChannelId]) -> Vec<Uuid> {

@@ -6,10 +6,13 @@ use std::{
 };
 
 use parking_lot::{Mutex, MutexGuard};
-use sqlx::{PgConnection, PgPool, Postgres, pool::PoolConnection};
+use sqlx::PgConnection;
 use tokio::time::Instant;
 
-use super::memory::Memory;
+use super::{
+    memory::Memory,
+    pool::{Loan, Pool},
+};
 
 /// How long a connection is kept out of the pool, which asks the server for a sign of life before and after each use: two
 /// more round trips for every batch.
@@ -22,7 +25,7 @@ const WARY_BATCHES: u32 = 64;
 /// same channels.
 #[derive(Debug)]
 pub(super) struct Lane {
-    pool: PgPool,
+    pool: Pool,
     state: Mutex<State>,
     memory: Mutex<Memory>,
     /// Batches that are still to lock first.
@@ -39,12 +42,12 @@ struct State {
 
 #[derive(Debug)]
 struct Kept {
-    connection: PoolConnection<Postgres>,
+    connection: Loan,
     taken: Instant,
 }
 
 impl Lane {
-    pub(super) fn new(pool: PgPool) -> Self {
+    pub(super) fn new(pool: Pool) -> Self {
         Self { pool, state: Mutex::default(), memory: Mutex::default(), wary: AtomicU32::new(0) }
     }
 
@@ -58,7 +61,7 @@ impl Lane {
             state.waiting += 1;
             Waiting(self)
         };
-        let connection = self.pool.acquire().await?;
+        let connection = self.pool.connection().await?;
         drop(waiting);
         Ok(LaneConnection { lane: self, kept: Kept { connection, taken: Instant::now() } })
     }
@@ -125,7 +128,7 @@ mod tests {
         let database = Database::create().await;
         // Less patience than a connection is kept.
         let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(KEPT / 2);
-        let lane = Lane::new(pool.connect(&database.url()).await.unwrap());
+        let lane = Lane::new(Pool::new(pool.connect(&database.url()).await.unwrap()));
         let batches = async || {
             let began = Instant::now();
             while began.elapsed() < KEPT {

@@ -1,24 +1,24 @@
 //! Messages and events, for reading.
 
-use chat_domain::{
-    ChannelId, Message, MessageId,
-    ports::{HistoryAnchor, HistoryPage, LoggedEvent},
-};
-use sqlx::PgPool;
-
+use super::pool::Pool;
 use crate::{
     history::Plan,
     rows::{EventRow, MessageRow, column, read_all},
     sql,
 };
+use chat_domain::{
+    ChannelId, Message, MessageId,
+    ports::{HistoryAnchor, HistoryPage, LoggedEvent},
+};
 
-pub(super) async fn message(pool: &PgPool, id: MessageId) -> Result<Option<Message>, sqlx::Error> {
-    let row: Option<MessageRow> = sqlx::query_as(sql::MESSAGE).bind(id.as_uuid()).fetch_optional(pool).await?;
+pub(super) async fn message(pool: &Pool, id: MessageId) -> Result<Option<Message>, sqlx::Error> {
+    let row: Option<MessageRow> =
+        sqlx::query_as(sql::MESSAGE).bind(id.as_uuid()).fetch_optional(&mut *pool.connection().await?).await?;
     row.map(MessageRow::read).transpose()
 }
 
 pub(super) async fn history(
-    pool: &PgPool,
+    pool: &Pool,
     channel: ChannelId,
     from: HistoryAnchor,
     limit: u32,
@@ -29,13 +29,13 @@ pub(super) async fn history(
         .bind(plan.pivot)
         .bind(plan.older_rows())
         .bind(plan.newer_rows())
-        .fetch_all(pool)
+        .fetch_all(&mut *pool.connection().await?)
         .await?;
     Ok(plan.page(read_all(rows, MessageRow::read)?))
 }
 
 pub(super) async fn replay(
-    pool: &PgPool,
+    pool: &Pool,
     channel: ChannelId,
     after_seq: u64,
     limit: u32,
@@ -44,7 +44,7 @@ pub(super) async fn replay(
         .bind(channel.as_uuid())
         .bind(column(after_seq))
         .bind(i64::from(limit))
-        .fetch_all(pool)
+        .fetch_all(&mut *pool.connection().await?)
         .await?;
     read_all(rows, |row: EventRow| row.read(channel))
 }

@@ -7,9 +7,11 @@ use chat_domain::{
     ports::{ChannelScope, HistoryAnchor, StorageError},
 };
 use chat_storage::{DatabaseConfig, open};
+use chat_test_support::proxy::TcpProxy;
 use rstest::rstest;
 use sqlx::{AssertSqlSafe, Connection, Executor};
 use tokio::time::{Instant, timeout};
+use url::Url;
 
 use crate::world::{Kind, World, message_of};
 
@@ -159,6 +161,10 @@ async fn what_another_process_does_first_counts() {
     assert_eq!(world.log(group).await.len(), 1);
 }
 
+/// Not 0 when four wait for locks.
+const FOUR_WAIT: &str =
+    "SELECT count(*) / 4 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+
 async fn wait_until_somebody_waits(world: &World) {
     let waiting =
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
@@ -183,6 +189,36 @@ async fn connections_that_broke_while_idle_are_replaced() {
     let group = world.group(alice, &[]).await;
     world.cut_connections().await;
     assert!(world.accept(world.send(group, alice, "hi")).await.event.is_some());
+}
+
+/// Their peer lost its power, or a firewall forgot them: nothing ever says that they are gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_fall_silent_in_use_make_room_for_others() {
+    let world = World::new(Kind::Postgres).await;
+    let alice = world.user("alice").await;
+    let group = world.group(alice, &[]).await;
+    let mut url = Url::parse(&world.url()).unwrap();
+    let proxy = TcpProxy::start(url.socket_addrs(|| None).unwrap()[0]).await;
+    url.set_port(Some(proxy.address().port())).unwrap();
+    let config = DatabaseConfig { url: url.as_str().into(), max_connections: 4, ..world.config() };
+    let store = open(&config).await.unwrap();
+
+    let holder = Holder::lock(Kind::Postgres, &world).await;
+    let change = || store.update_profile(alice, Some("alicia"), None, world.now());
+    let send = [world.send(group, alice, "into the void")];
+    tokio::select! {
+        outcome = async { tokio::join!(change(), change(), change(), store.append(&send)) } => panic!("{outcome:?}"),
+        () = wait_until(&world, FOUR_WAIT) => proxy.forget_connections(),
+    }
+    holder.release().await;
+
+    let (channels, send) = ([group], [world.send(group, alice, "hi")]);
+    let read = || store.heads(&channels);
+    let (one, two, three, sent) = tokio::join!(read(), read(), read(), store.append(&send));
+    for heads in [one, two, three] {
+        assert_eq!(heads.unwrap().len(), 1);
+    }
+    assert!(sent.unwrap()[0].is_ok());
 }
 
 #[tokio::test]
