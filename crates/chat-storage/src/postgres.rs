@@ -98,7 +98,7 @@ impl PostgresStorage {
         let look = move || pools.iter().map(|(name, pool)| pool.state(name)).collect();
         registry.register_collector(Box::new(Pools(look)));
         let bounds = Bounds { limit: config.call_timeout(), metrics: Metrics::register(registry) };
-        Ok(Self { primary, appends: Lane::new(appends), lagging, bounds })
+        Ok(Self { primary, appends: Lane::new(appends, of_appends > 0), lagging, bounds })
     }
 }
 

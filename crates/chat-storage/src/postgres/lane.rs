@@ -26,6 +26,8 @@ const WARY_BATCHES: u32 = 64;
 #[derive(Debug)]
 pub(super) struct Lane {
     pool: Pool,
+    /// Are its connections for batches alone? Otherwise none is kept: it may be the only one, and others wait for it.
+    exclusive: bool,
     state: Mutex<State>,
     memory: Mutex<Memory>,
     /// Batches that are still to lock first.
@@ -47,8 +49,8 @@ struct Kept {
 }
 
 impl Lane {
-    pub(super) fn new(pool: Pool) -> Self {
-        Self { pool, state: Mutex::default(), memory: Mutex::default(), wary: AtomicU32::new(0) }
+    pub(super) fn new(pool: Pool, exclusive: bool) -> Self {
+        Self { pool, exclusive, state: Mutex::default(), memory: Mutex::default(), wary: AtomicU32::new(0) }
     }
 
     /// A connection that was alive a moment ago. Batches at the same time each get their own.
@@ -110,7 +112,7 @@ impl LaneConnection<'_> {
     /// The batch went well: the next one may go the same way.
     pub(super) fn keep(self) {
         let mut state = self.lane.state.lock();
-        if state.waiting == 0 {
+        if self.lane.exclusive && state.waiting == 0 {
             state.kept = Some(self.kept);
         }
     }
@@ -128,7 +130,7 @@ mod tests {
         let database = Database::create().await;
         // Less patience than a connection is kept.
         let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(KEPT / 2);
-        let lane = Lane::new(Pool::new(pool.connect(&database.url()).await.unwrap()));
+        let lane = Lane::new(Pool::new(pool.connect(&database.url()).await.unwrap()), true);
         let batches = async || {
             let began = Instant::now();
             while began.elapsed() < KEPT {

@@ -60,6 +60,21 @@ async fn a_lock_that_is_not_given_back_is_waited_for_in_bounds(#[values(Kind::Sq
     assert_eq!(world.assert_no_holes(group).await, 1);
 }
 
+/// The least that may be configured.
+#[rstest]
+#[tokio::test]
+async fn one_connection_is_enough(#[values(Kind::Sqlite, Kind::Postgres)] kind: Kind) {
+    let world = World::new(kind).await;
+    let alice = world.user("alice").await;
+    let group = world.group(alice, &[]).await;
+    let store = open(&DatabaseConfig { max_connections: 1, ..world.config() }).await.unwrap();
+    for seq in [1, 2] {
+        assert!(store.append(&[world.send(group, alice, "hi")]).await.unwrap()[0].is_ok());
+        assert_eq!(store.heads(&[group]).await.unwrap()[0].head_seq, seq);
+        assert_eq!(store.ensure_user(alice, "alice", world.now()).await.unwrap().id, alice);
+    }
+}
+
 /// When the user was last active is written on the way; that it cannot be is no reason to refuse the call.
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
