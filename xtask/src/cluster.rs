@@ -79,7 +79,7 @@ pub(crate) fn url(port: u16) -> String {
 fn settings(durability: Durability) -> Vec<&'static str> {
     let mut settings = vec!["listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=400"];
     if durability == Durability::Off {
-        settings.extend(["fsync=off", "synchronous_commit=off", "full_page_writes=off"]);
+        settings.extend(["fsync=off", "full_page_writes=off"]);
     }
     settings
 }

@@ -55,6 +55,10 @@ const LOCK_TIMEOUT: &str = "5s";
 /// short batch anew each time, which takes longer than to write it.
 const BY_KEYS: &[(&str, &str)] = &[("enable_seqscan", "off"), ("plan_cache_mode", "force_generic_plan")];
 
+/// For whatever is written, where the database or the role would have it answered before it is on disk: a crash of the server
+/// would take back what was acknowledged.
+const DURABLE: &[(&str, &str)] = &[("synchronous_commit", "on")];
+
 /// How the server finds out that a client's host is gone, which takes it hours otherwise: it asks after 10 s of silence,
 /// three times, 5 s apart, and what it sent may stay unacknowledged for 15 s.
 const KEEPALIVE: [(&str, &str); 4] = [
@@ -78,10 +82,15 @@ pub(crate) struct PostgresStorage {
 impl PostgresStorage {
     /// Connects and migrates.
     pub(crate) async fn open(config: &DatabaseConfig, registry: &mut Registry) -> Result<Self, OpenError> {
-        migrate(connect(config, &config.url).await?, &config.url).await?;
+        let mut connection = connect(config, &config.url).await?;
+        migrate(&mut connection, &config.url).await?;
+        let durable = durability(connection).await.map_err(|source| unreachable(&config.url, source))?;
         let of_appends = connections_of_appends(config.max_connections);
-        let primary = pool(config, &config.url, config.max_connections - of_appends, &[])?;
-        let appends = if of_appends == 0 { primary.clone() } else { pool(config, &config.url, of_appends, BY_KEYS)? };
+        let primary = pool(config, &config.url, config.max_connections - of_appends, durable)?;
+        let appends = match of_appends {
+            0 => primary.clone(),
+            _ => pool(config, &config.url, of_appends, &[BY_KEYS, durable].concat())?,
+        };
         let lagging = match &config.replica_url {
             None => primary.clone(),
             Some(url) => {
@@ -110,10 +119,21 @@ async fn connect(config: &DatabaseConfig, url: &SecretString) -> Result<PgConnec
 }
 
 /// Brings the schema up to date. sqlx holds an advisory lock meanwhile.
-async fn migrate(mut connection: PgConnection, url: &SecretString) -> Result<(), OpenError> {
-    let migrated = MIGRATIONS.run_direct(None, &mut connection, false).await;
-    migrated.map_err(|source| OpenError::Migration { store: masked(url), source })?;
-    connection.close().await.map_err(|source| unreachable(url, source))
+async fn migrate(connection: &mut PgConnection, url: &SecretString) -> Result<(), OpenError> {
+    let migrated = MIGRATIONS.run_direct(None, connection, false).await;
+    migrated.map_err(|source| OpenError::Migration { store: masked(url), source })
+}
+
+/// The settings with which an answered commit is on disk. None but where nobody waits for the disk: the other values are as
+/// good, and some wait for a standby as well.
+async fn durability(mut connection: PgConnection) -> Result<&'static [(&'static str, &'static str)], sqlx::Error> {
+    let configured: String = sqlx::query_scalar("SHOW synchronous_commit").fetch_one(&mut connection).await?;
+    connection.close().await?;
+    if configured != "off" {
+        return Ok(&[]);
+    }
+    tracing::warn!("synchronous_commit is off for this role or database; connections of the chat set it to on");
+    Ok(DURABLE)
 }
 
 /// A quarter is for sending, opened when it is needed: batches go one after the other, but a connection that broke may take
@@ -286,6 +306,8 @@ mod tests {
         message::Text,
     };
     use chat_test_support::postgres::Database;
+    use rstest::rstest;
+    use sqlx::{AssertSqlSafe, Executor};
     use tokio::time::timeout;
 
     use super::*;
@@ -296,6 +318,31 @@ mod tests {
     fn connections_are_shared_out() {
         let shared = [1, 2, 4, 6, 16].map(connections_of_appends);
         assert_eq!(shared, [0, 1, 1, 1, 4]);
+    }
+
+    #[rstest]
+    #[case::given_up_for_speed("off", "on")]
+    #[case::stronger("remote_apply", "remote_apply")]
+    #[tokio::test]
+    async fn what_is_acknowledged_is_on_disk(
+        #[case] configured: &str,
+        #[case] holds: &str,
+        #[values(1, 4)] max_connections: u32,
+    ) {
+        let database = Database::create().await;
+        let mut connection = PgConnection::connect(&database.url()).await.unwrap();
+        let configure = format!(
+            "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET synchronous_commit = {configured}', current_database()); \
+             END $$"
+        );
+        connection.execute(AssertSqlSafe(configure)).await.unwrap();
+        connection.close().await.unwrap();
+
+        let config = DatabaseConfig { url: database.url().into(), max_connections, ..Default::default() };
+        let store = PostgresStorage::open(&config, &mut Registry::default()).await.unwrap();
+        let shown = || sqlx::query_scalar::<_, String>("SHOW synchronous_commit");
+        assert_eq!(shown().fetch_one(store.appends.connection().await.unwrap().get()).await.unwrap(), holds);
+        assert_eq!(shown().fetch_one(&mut *store.primary.connection().await.unwrap()).await.unwrap(), holds);
     }
 
     #[tokio::test]
