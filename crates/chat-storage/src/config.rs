@@ -18,8 +18,8 @@ pub struct DatabaseConfig {
     /// `sqlite://FILE` (made if missing) or `postgres://USER:PASSWORD@HOST:PORT/DATABASE`.
     #[serde(serialize_with = "masked_url")]
     pub url: SecretString,
-    /// A PostgreSQL read replica. It may lag, so it serves only the history before a given message, and lists.
-    /// None by default.
+    /// A PostgreSQL read replica. It may lag, so it serves only lists, and the history before a given message if it has that
+    /// message. None by default.
     #[serde(serialize_with = "masked_optional_url", skip_serializing_if = "Option::is_none")]
     pub replica_url: Option<SecretString>,
     /// Most connections that this process holds, at least 1. A call waits `acquire_timeout` for one, then fails.

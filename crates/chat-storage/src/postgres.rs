@@ -74,8 +74,8 @@ pub(crate) struct PostgresStorage {
     primary: Pool,
     /// For sending: however many read, a batch finds a connection.
     appends: Lane,
-    /// For what may lag: older history, lists and members. The primary itself where there is no replica.
-    lagging: Pool,
+    /// For what may lag: older history, lists and members.
+    replica: Option<Pool>,
     bounds: Bounds,
 }
 
@@ -91,23 +91,28 @@ impl PostgresStorage {
             0 => primary.clone(),
             _ => pool(config, &config.url, of_appends, &[BY_KEYS, durable].concat())?,
         };
-        let lagging = match &config.replica_url {
-            None => primary.clone(),
+        let replica = match &config.replica_url {
+            None => None,
             Some(url) => {
                 // A wrong address is found out now, not when the first list is asked for.
                 let probe = connect(config, url).await?;
                 probe.close().await.map_err(|source| unreachable(url, source))?;
-                pool(config, url, config.max_connections, &[])?
+                Some(pool(config, url, config.max_connections, &[])?)
             }
         };
-        // Those that are the primary itself are not shown a second time.
+        // Appends that share the primary's are not shown a second time.
         let mut pools = vec![("primary", primary.clone())];
         pools.extend((of_appends > 0).then(|| ("appends", appends.clone())));
-        pools.extend(config.replica_url.is_some().then(|| ("replica", lagging.clone())));
+        pools.extend(replica.clone().map(|pool| ("replica", pool)));
         let look = move || pools.iter().map(|(name, pool)| pool.state(name)).collect();
         registry.register_collector(Box::new(Pools(look)));
         let bounds = Bounds { limit: config.call_timeout(), metrics: Metrics::register(registry) };
-        Ok(Self { primary, appends: Lane::new(appends, of_appends > 0), lagging, bounds })
+        Ok(Self { primary, appends: Lane::new(appends, of_appends > 0), replica, bounds })
+    }
+
+    /// For what may lag: the primary where there is no replica.
+    fn lagging(&self) -> &Pool {
+        self.replica.as_ref().unwrap_or(&self.primary)
     }
 }
 
@@ -180,7 +185,7 @@ impl Storage for PostgresStorage {
     }
 
     async fn close(&self) {
-        tokio::join!(self.lagging.close(), self.appends.close(), self.primary.close());
+        tokio::join!(self.lagging().close(), self.appends.close(), self.primary.close());
     }
 }
 
@@ -221,12 +226,16 @@ impl MessageRepository for PostgresStorage {
     }
 
     async fn history(&self, channel: ChannelId, from: HistoryAnchor, limit: u32) -> Result<HistoryPage, StorageError> {
-        let pool = match from {
-            HistoryAnchor::Before(_) => &self.lagging,
-            // Who asks for these may do so to catch up, and must not miss what was acknowledged.
-            HistoryAnchor::Latest | HistoryAnchor::After(_) | HistoryAnchor::Around(_) => &self.primary,
+        let history = async {
+            // Who asks for others may do so to catch up, and must not miss what was acknowledged.
+            if let (HistoryAnchor::Before(seq), Some(replica)) = (from, &self.replica)
+                && let Some(page) = messages::older_history(replica, channel, seq, limit).await?
+            {
+                return Ok(page);
+            }
+            messages::history(&mut *self.primary.connection().await?, channel, from, limit).await
         };
-        self.bounds.run("history", messages::history(pool, channel, from, limit)).await
+        self.bounds.run("history", history).await
     }
 }
 
@@ -248,7 +257,7 @@ impl ChannelRepository for PostgresStorage {
         after: Option<ChannelCursor>,
         limit: u32,
     ) -> Result<Vec<ChannelSummary>, StorageError> {
-        self.bounds.run("channels", channels::channels(&self.lagging, user, scope, after, limit)).await
+        self.bounds.run("channels", channels::channels(self.lagging(), user, scope, after, limit)).await
     }
 
     async fn members(
@@ -257,7 +266,7 @@ impl ChannelRepository for PostgresStorage {
         after: Option<UserId>,
         limit: u32,
     ) -> Result<Vec<MemberView>, StorageError> {
-        self.bounds.run("members", channels::members(&self.lagging, channel, after, limit)).await
+        self.bounds.run("members", channels::members(self.lagging(), channel, after, limit)).await
     }
 }
 

@@ -1,5 +1,7 @@
 //! Messages and events, for reading.
 
+use sqlx::PgConnection;
+
 use super::pool::Pool;
 use crate::{
     history::Plan,
@@ -17,8 +19,27 @@ pub(super) async fn message(pool: &Pool, id: MessageId) -> Result<Option<Message
     row.map(MessageRow::read).transpose()
 }
 
+/// The page before a message, or `None` if the replica has not come as far as that message: then it lacks some of those
+/// before it as well, or does not know that there are newer ones.
+pub(super) async fn older_history(
+    replica: &Pool,
+    channel: ChannelId,
+    before: u64,
+    limit: u32,
+) -> Result<Option<HistoryPage>, sqlx::Error> {
+    const LAST_SEQ: &str = "SELECT last_seq FROM channels WHERE id = $1";
+    // One connection: behind one address there may be several replicas, and another one may be further behind.
+    let mut connection = replica.connection().await?;
+    let last_seq: Option<i64> =
+        sqlx::query_scalar(LAST_SEQ).bind(channel.as_uuid()).fetch_optional(&mut *connection).await?;
+    if last_seq.is_none_or(|last_seq| last_seq < column(before)) {
+        return Ok(None);
+    }
+    history(&mut connection, channel, HistoryAnchor::Before(before), limit).await.map(Some)
+}
+
 pub(super) async fn history(
-    pool: &Pool,
+    connection: &mut PgConnection,
     channel: ChannelId,
     from: HistoryAnchor,
     limit: u32,
@@ -29,7 +50,7 @@ pub(super) async fn history(
         .bind(plan.pivot)
         .bind(plan.older_rows())
         .bind(plan.newer_rows())
-        .fetch_all(&mut *pool.connection().await?)
+        .fetch_all(connection)
         .await?;
     Ok(plan.page(read_all(rows, MessageRow::read)?))
 }

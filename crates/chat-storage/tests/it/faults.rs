@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chat_domain::{
-    Refusal, Timestamp,
+    ChannelType, Refusal, Timestamp,
     ports::{ChannelScope, HistoryAnchor, StorageError},
 };
 use chat_storage::{DatabaseConfig, open};
@@ -247,17 +247,48 @@ async fn a_replica_serves_what_may_lag() {
     let sent = message_of(&world.accept(world.send(group, alice, "hi")).await).id;
 
     // The other database has none of this, as a replica that is far behind.
-    let history = async |from| store.history(group, from, 10).await.unwrap().messages;
-    assert_eq!(history(HistoryAnchor::Before(u64::MAX)).await, []);
     assert_eq!(store.channels(alice, ChannelScope::Mine, None, 10).await.unwrap(), []);
     assert_eq!(store.members(group, None, 10).await.unwrap(), []);
 
-    for anchor in [HistoryAnchor::Latest, HistoryAnchor::After(0), HistoryAnchor::Around(1)] {
-        assert_eq!(history(anchor).await.len(), 1, "{anchor:?}");
+    let anchors = [HistoryAnchor::Latest, HistoryAnchor::Before(2), HistoryAnchor::After(0), HistoryAnchor::Around(1)];
+    for anchor in anchors {
+        assert_eq!(store.history(group, anchor, 10).await.unwrap().messages.len(), 1, "{anchor:?}");
     }
     assert_eq!(store.replay(group, 0, 10).await.unwrap().len(), 1);
     assert_eq!(store.heads(&[group]).await.unwrap()[0].head_seq, 1);
     assert_eq!(store.access(&[(alice, group)]).await.unwrap().len(), 1);
     assert!(store.message(sent).await.unwrap().is_some());
     assert!(store.channel(group, alice).await.unwrap().unwrap().member.is_some());
+}
+
+#[tokio::test]
+async fn a_replica_serves_history_as_far_as_it_has_come() {
+    let world = World::new(Kind::Postgres).await;
+    let behind = World::new(Kind::Postgres).await;
+    let alice = world.user("alice").await;
+    behind.store.ensure_user(alice, "alice", world.now()).await.unwrap();
+    let channel = world.new_channel(ChannelType::Group, alice, &[]);
+    let group = channel.channel.id;
+    for world in [&world, &behind] {
+        world.store.create(channel.clone()).await.unwrap();
+    }
+    for _ in 1..=9 {
+        world.accept(world.send(group, alice, "primary")).await;
+    }
+    for _ in 1..=4 {
+        behind.accept(behind.send(group, alice, "replica")).await;
+    }
+    let config = DatabaseConfig { replica_url: Some(behind.url().into()), ..world.config() };
+    let store = open(&config).await.unwrap();
+    let before = async |seq| store.history(group, HistoryAnchor::Before(seq), 3).await.unwrap();
+
+    let pages =
+        [(10, [7, 8, 9], "primary"), (7, [4, 5, 6], "primary"), (5, [2, 3, 4], "primary"), (4, [1, 2, 3], "replica")];
+    for (seq, expected, source) in pages {
+        let page = before(seq).await;
+        let seqs: Vec<u64> = page.messages.iter().map(|message| message.seq).collect();
+        assert_eq!(seqs, expected, "before {seq}");
+        assert!(page.messages.iter().all(|message| message.content.summary() == source), "before {seq}");
+        assert_eq!(page.has_newer, seq <= 9, "before {seq}");
+    }
 }
