@@ -1,5 +1,9 @@
 //! Messages and events, for reading.
 
+use chat_domain::{
+    ChannelId, Message, MessageId,
+    ports::{HistoryAnchor, HistoryPage, LoggedEvent},
+};
 use sqlx::PgConnection;
 
 use super::pool::Pool;
@@ -7,10 +11,6 @@ use crate::{
     history::Plan,
     rows::{EventRow, MessageRow, column, read_all},
     sql,
-};
-use chat_domain::{
-    ChannelId, Message, MessageId,
-    ports::{HistoryAnchor, HistoryPage, LoggedEvent},
 };
 
 pub(super) async fn message(pool: &Pool, id: MessageId) -> Result<Option<Message>, sqlx::Error> {
