@@ -160,8 +160,8 @@ fn pool(
         ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_TIMEOUT),
     ];
     let options = options(url)?.options(bounds).options(settings.iter().copied());
-    let pool = PgPoolOptions::new().max_connections(connections).acquire_timeout(config.acquire_timeout);
-    Ok(Pool::new(pool.connect_lazy_with(options)))
+    let bounds = PgPoolOptions::new().max_connections(connections).acquire_timeout(config.acquire_timeout);
+    Ok(Pool::new(bounds, options))
 }
 
 fn options(url: &SecretString) -> Result<PgConnectOptions, OpenError> {

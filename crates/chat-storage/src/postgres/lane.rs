@@ -129,8 +129,8 @@ mod tests {
     async fn who_waits_is_not_starved_by_who_follows_itself() {
         let database = Database::create().await;
         // Less patience than a connection is kept.
-        let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(KEPT / 2);
-        let lane = Lane::new(Pool::new(pool.connect(&database.url()).await.unwrap()), true);
+        let bounds = PgPoolOptions::new().max_connections(1).acquire_timeout(KEPT / 2);
+        let lane = Lane::new(Pool::new(bounds, database.url().parse().unwrap()), true);
         let batches = async || {
             let began = Instant::now();
             while began.elapsed() < KEPT {

@@ -5,15 +5,19 @@ use std::{
     time::Duration,
 };
 
-use sqlx::{PgConnection, PgPool, Postgres, pool::PoolConnection};
+use sqlx::{
+    Connection, PgConnection, PgPool, Postgres,
+    pool::PoolConnection,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use crate::metrics::PoolState;
 
-/// How long a connection may take to show that it is alive when it is given back. It has its place in the pool meanwhile,
-/// and when its peer vanished without a word, TCP waits for a quarter of an hour, or for ever.
-const RETURN_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a connection may take to show that it is alive, when it is taken and when it is given back. It has its place in
+/// the pool meanwhile, and when its peer vanished without a word, TCP waits for a quarter of an hour, or for ever.
+const SIGN_OF_LIFE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Connections to one server. Clones share them.
 #[derive(Clone, Debug)]
@@ -23,8 +27,12 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    pub(super) fn new(connections: PgPool) -> Self {
-        Self { connections, returns: TaskTracker::new() }
+    /// Connects when somebody needs a connection.
+    pub(super) fn new(bounds: PgPoolOptions, server: PgConnectOptions) -> Self {
+        // sqlx's own test waits as long as the caller may, who then has no connection.
+        let bounds = bounds.test_before_acquire(false);
+        let bounds = bounds.before_acquire(|connection, _| Box::pin(async { Ok(is_alive(connection).await) }));
+        Self { connections: bounds.connect_lazy_with(server), returns: TaskTracker::new() }
     }
 
     pub(super) async fn connection(&self) -> Result<Loan, sqlx::Error> {
@@ -40,6 +48,10 @@ impl Pool {
     pub(super) async fn close(&self) {
         self.connections.close().await;
     }
+}
+
+async fn is_alive(connection: &mut PgConnection) -> bool {
+    timeout(SIGN_OF_LIFE_TIMEOUT, connection.ping()).await.is_ok_and(|answer| answer.is_ok())
 }
 
 /// A connection for as long as it is used. Then it goes back to the pool, or makes room there for another one.
@@ -67,11 +79,34 @@ impl Drop for Loan {
     /// As sqlx gives it back when it is dropped, but with a bound. None of sqlx's hooks has one: the sign of life is asked
     /// for after them.
     fn drop(&mut self) {
-        let returned = timeout(RETURN_TIMEOUT, self.connection.return_to_pool());
+        let returned = timeout(SIGN_OF_LIFE_TIMEOUT, self.connection.return_to_pool());
         self.returns.spawn(async {
             if returned.await.is_err() {
                 tracing::warn!("a connection to PostgreSQL that does not answer any more was given up");
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chat_test_support::{postgres::Database, proxy::TcpProxy, wait_until};
+    use url::Url;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_that_fell_silent_while_idle_is_replaced() {
+        let database = Database::create().await;
+        let url = Url::parse(&database.url()).unwrap();
+        let proxy = TcpProxy::start(url.socket_addrs(|| None).unwrap()[0]).await;
+        let server = url.as_str().parse::<PgConnectOptions>().unwrap().port(proxy.address().port());
+        let bounds = PgPoolOptions::new().max_connections(1).acquire_timeout(SIGN_OF_LIFE_TIMEOUT * 3);
+        let pool = Pool::new(bounds, server);
+        drop(pool.connection().await.unwrap());
+        wait_until("it is idle", Duration::from_secs(10), async || pool.state("test").idle == 1).await;
+
+        proxy.forget_connections();
+        pool.connection().await.unwrap().ping().await.unwrap();
     }
 }
