@@ -91,6 +91,20 @@ async fn a_cut_ends_a_stalled_connection() {
     connected(&proxy).await;
 }
 
+#[tokio::test]
+async fn a_connection_that_was_forgotten_hears_nothing_more_and_new_ones_are_served() {
+    let proxy = TcpProxy::start(echo_server().await).await;
+    let mut forgotten = connected(&proxy).await;
+    proxy.forget_connections();
+    connected(&proxy).await;
+    forgotten.write_u8(8).await.unwrap();
+    forgotten.shutdown().await.unwrap();
+    proxy.mend();
+    assert!(tokio::time::timeout(Duration::from_millis(100), forgotten.read_u8()).await.is_err());
+    proxy.cut();
+    assert!(forgotten.read_u8().await.is_err());
+}
+
 async fn connected(proxy: &TcpProxy) -> TcpStream {
     let mut client = TcpStream::connect(proxy.address()).await.unwrap();
     exchange(&mut client).await;
