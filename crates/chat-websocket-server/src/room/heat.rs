@@ -12,8 +12,8 @@ use tokio::time::Instant;
 const MEMORY: Duration = Duration::from_millis(100);
 /// Deliveries per second from which on a room may be hot: with fewer, writing them one by one takes a small part of a core.
 const HOT: f64 = 20_000.0;
-/// Events that a wait has to gather to be worth it. With fewer, a burst of thirty out of silence would look like a hot room.
-const GATHERED: f64 = 3.0;
+/// Events that a wait has to gather to be worth it.
+const GATHERED: f64 = 2.0;
 
 /// How hot a room is.
 #[derive(Debug)]
@@ -75,7 +75,7 @@ mod tests {
         let now = Instant::now();
         assert_eq!(heat(1_000, now).wait(1_000, now), Some(usual()));
         assert_eq!(heat(1_000, now).wait(10, now), None, "few sessions");
-        assert_eq!(heat(300, now).wait(10_000, now), None, "it would gather two events");
+        assert_eq!(heat(200, now).wait(10_000, now), None, "it would gather one event");
         assert_eq!(Heat::new(usual(), now).wait(10_000, now), None);
         let never = Heat { wait: Duration::ZERO, ..heat(1_000, now) };
         assert_eq!(never.wait(1_000, now), None);
@@ -93,7 +93,7 @@ mod tests {
     fn a_burst_out_of_silence_does_not_wait() {
         let now = Instant::now();
         let mut heat = Heat::new(usual(), now);
-        heat.add(32, now);
+        heat.add(24, now);
         assert!(heat.wait(1_000, now).is_none());
     }
 }

@@ -189,7 +189,7 @@ async fn crowded(limits: RoomLimits) -> (World, Vec<Session>) {
 #[tokio::test]
 async fn a_room_collects_only_while_it_is_hot() {
     let (world, sessions) = crowded(RoomLimits::default()).await;
-    burst(&world, 32).await;
+    burst(&world, 20).await;
     burst(&world, 1).await;
     assert_eq!(world.metrics.coalesced.get(), 0, "a burst out of silence is no heat");
     while world.metrics.coalesced.get() == 0 {
