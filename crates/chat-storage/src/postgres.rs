@@ -161,7 +161,7 @@ fn pool(
     ];
     let options = options(url)?.options(bounds).options(settings.iter().copied());
     let bounds = PgPoolOptions::new().max_connections(connections).acquire_timeout(config.acquire_timeout);
-    Ok(Pool::new(bounds, options))
+    Ok(Pool::new(bounds, options, config.statement_timeout))
 }
 
 fn options(url: &SecretString) -> Result<PgConnectOptions, OpenError> {

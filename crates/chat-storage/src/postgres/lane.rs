@@ -130,7 +130,7 @@ mod tests {
         let database = Database::create().await;
         // Less patience than a connection is kept.
         let bounds = PgPoolOptions::new().max_connections(1).acquire_timeout(KEPT / 2);
-        let lane = Lane::new(Pool::new(bounds, database.url().parse().unwrap()), true);
+        let lane = Lane::new(Pool::new(bounds, database.url().parse().unwrap(), KEPT), true);
         let batches = async || {
             let began = Instant::now();
             while began.elapsed() < KEPT {

@@ -215,7 +215,8 @@ async fn connections_that_fall_silent_in_use_make_room_for_others() {
     let mut url = Url::parse(&world.url()).unwrap();
     let proxy = TcpProxy::start(url.socket_addrs(|| None).unwrap()[0]).await;
     url.set_port(Some(proxy.address().port())).unwrap();
-    let config = DatabaseConfig { url: url.as_str().into(), max_connections: 4, ..world.config() };
+    let statement_timeout = Duration::from_secs(2);
+    let config = DatabaseConfig { url: url.as_str().into(), max_connections: 4, statement_timeout, ..world.config() };
     let store = open(&config).await.unwrap();
 
     let holder = Holder::lock(Kind::Postgres, &world).await;
