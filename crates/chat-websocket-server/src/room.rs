@@ -27,7 +27,7 @@ use common_logging::trace::Tracer;
 use common_server::Scope;
 use parking_lot::Mutex;
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{debug, warn};
 
 pub use confirmation::Confirmation;
 pub use inbox::{Busy, Inbox};
@@ -192,7 +192,8 @@ impl Room {
             match self.context.inquiries.heads.ask(self.channel_id, PATIENCE).await {
                 Some(Answer { answer: Some(head), asked_at }) => return Some((head, asked_at)),
                 Some(Answer { answer: None, .. }) => absences += 1,
-                None => warn!(channel.id = %self.channel_id, "a room cannot open yet"),
+                // Why is in the log already, once for all that were asked for together.
+                None => debug!(channel.id = %self.channel_id, "a room cannot open yet"),
             }
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(self.context.limits.sequencer.max_backoff);

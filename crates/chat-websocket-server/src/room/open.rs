@@ -2,7 +2,12 @@
 
 mod join;
 
-use std::{collections::VecDeque, future::Future, pin::Pin, sync::Arc};
+use std::{
+    collections::VecDeque,
+    future::Future,
+    pin::{Pin, pin},
+    sync::Arc,
+};
 
 use chat_domain::{
     ChannelType, Epoch, UserId,
@@ -67,7 +72,9 @@ pub(super) struct OpenRoom {
     courier: Courier,
     held: Share,
     remembered: Share,
-    /// When the newest events are forgotten.
+    /// When there were last events to remember.
+    remembered_at: Instant,
+    /// When it looks whether to forget them.
     remembers_until: Option<Instant>,
     heat: Heat,
     /// A read of the log that is under way.
@@ -86,6 +93,7 @@ impl OpenRoom {
             heat: Heat::new(limits.coalesce, Instant::now()),
             held: Share::held_back(&room.context.metrics),
             remembered: Share::remembered(&room.context.metrics),
+            remembered_at: Instant::now(),
             remembers_until: None,
             presence: Presence::new(
                 room.channel_id,
@@ -111,10 +119,15 @@ impl OpenRoom {
 
     pub(super) async fn serve(mut self, may_end: impl Fn() -> bool) {
         let inbox = Arc::clone(&self.room.handle.inbox);
+        // One for all turns of the loop, most of which change nothing about it.
+        let mut timer = pin!(sleep_until(Instant::now()));
         loop {
             let ends_at = self.empty_since.map(|since| since + self.room.context.limits.linger);
             let wake_at = [self.sequencer.read_at(), ends_at, self.presence.wake_at(), self.remembers_until];
             let wake_at = wake_at.into_iter().flatten().min();
+            if let Some(at) = wake_at.filter(|at| *at != timer.deadline()) {
+                timer.as_mut().reset(at);
+            }
             tokio::select! {
                 () = inbox.filled() => {
                     self.collect().await;
@@ -129,12 +142,12 @@ impl OpenRoom {
                 Some(listed) = OptionFuture::from(self.presence.read()) => {
                     self.presence.end_read(listed, &mut self.subscribers, Instant::now());
                 }
-                Some(()) = OptionFuture::from(wake_at.map(sleep_until)) => {}
+                () = timer.as_mut(), if wake_at.is_some() => {}
             }
             let now = Instant::now();
             self.presence.settle(&mut self.subscribers, now);
-            if self.remembers_until.take_if(|until| *until <= now).is_some() {
-                self.forget();
+            if self.remembers_until.is_some_and(|until| until <= now) {
+                self.forget_if_idle(now);
             }
             if let Some(after) = self.sequencer.begin_read(now) {
                 self.read = Some(self.read_log(after));
@@ -232,6 +245,8 @@ impl OpenRoom {
                 }
             }
             Control::Head(head) => self.learn_head(head),
+            // Once they are gone, the room is soon.
+            Control::Gone if self.subscribers.is_empty() => {}
             Control::Gone => {
                 warn!(channel.id = %self.room.channel_id, "the log is not there any more, its sessions start anew");
                 self.subscribers.close(CloseReason::TryAgainLater);
@@ -401,8 +416,19 @@ impl OpenRoom {
         }
     }
 
+    /// The moment at which it looks is not moved with each event: then it sees that there were some.
     fn remember_for_a_while(&mut self) {
-        self.remembers_until = Some(Instant::now() + self.room.context.limits.recent.idle);
+        let now = Instant::now();
+        self.remembered_at = now;
+        self.remembers_until.get_or_insert(now + self.room.context.limits.recent.idle);
+    }
+
+    fn forget_if_idle(&mut self, now: Instant) {
+        let until = self.remembered_at + self.room.context.limits.recent.idle;
+        self.remembers_until = (until > now).then_some(until);
+        if self.remembers_until.is_none() {
+            self.forget();
+        }
     }
 
     /// Who comes back is brought on from the log.
