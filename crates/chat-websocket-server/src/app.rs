@@ -19,7 +19,7 @@ use common_server::{
 };
 use prometheus_client::registry::Registry as MetricsRegistry;
 use thiserror::Error;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, time::Instant};
 use tracing::{info, warn};
 use uuid::Uuid;
 
@@ -48,11 +48,11 @@ pub const INFO: ServerInfo = ServerInfo {
     git: option_env!("BUILD_GIT"),
 };
 
-/// Fewer than the connections to storage that reads have by default: 12, for 4 of 16 are set aside for sending. The inquiries
-/// of sessions take up to four more; who comes too many waits for a connection. Replays get fewer, so that rooms with a hole do not wait behind them there.
+/// Fewer than the connections to storage that reads have by default: 12, for 4 of 16 are set aside for sending. Inquiries take
+/// up to six more, and comparisons two; who comes too many waits for a connection.
 ///
 /// With messages of 200 characters the pages are the 5 000 newest events of about twenty rooms.
-const READS: ReadLimits = ReadLimits { repairs: 6, replays: 4, page_bytes: 32 * 1024 * 1024 };
+const READS: ReadLimits = ReadLimits { repairs: 4, replays: 4, page_bytes: 32 * 1024 * 1024 };
 /// How often readiness looks at storage.
 const STORAGE_CHECK: Duration = Duration::from_secs(2);
 
@@ -238,7 +238,8 @@ fn ask_to_leave(directory: &Arc<Directory>, lifecycle: &Lifecycle) {
     let (directory, drain) = (Arc::clone(directory), lifecycle.soft_token().clone());
     lifecycle.background().spawn("drain", async move {
         drain.cancelled().await;
-        directory.sessions().iter().for_each(|session| session.outbox.ask_to_leave());
+        let now = Instant::now();
+        directory.sessions().iter().for_each(|session| session.outbox.ask_to_leave(now));
     });
 }
 

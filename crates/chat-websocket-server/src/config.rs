@@ -92,9 +92,9 @@ pub struct LimitsConfig {
     pub connections_per_user: usize,
     /// Channels that a session may have open. Default 256.
     pub channels_per_session: usize,
-    /// Largest frame from a client, in bytes. Default 16 KiB.
+    /// Largest frame from a client, in bytes; with all that its pieces come in, twice as much. Default 16 KiB.
     pub frame_bytes: usize,
-    /// Frames from a client per second, in the long run. Default 20.
+    /// Frames from a client per second, in the long run; pings and pongs count. Default 20.
     pub frames_per_second: NonZeroU32,
     /// Frames from a client at once. Default 60.
     pub frame_burst: NonZeroU32,

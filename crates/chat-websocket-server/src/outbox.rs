@@ -16,7 +16,7 @@ use std::{
 use bytes::Bytes;
 use chat_domain::Timestamp;
 use parking_lot::{Mutex, MutexGuard};
-use tokio::{net::TcpStream, sync::Notify};
+use tokio::{net::TcpStream, sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -60,8 +60,8 @@ struct State {
     /// When the oldest of the live events that wait was committed.
     oldest: Option<Timestamp>,
     closed: Option<CloseReason>,
-    /// The session is to leave in its own time.
-    leaving: bool,
+    /// The session is to leave in its own time after this moment.
+    leaving: Option<Instant>,
     /// Its task knows.
     leaving_told: bool,
     /// The session's task waits for the room that writes.
@@ -92,8 +92,8 @@ pub struct Taken {
     pub oldest: Option<Timestamp>,
     /// Why the queue is closed, if it is. What was queued before that is in `backlog`.
     pub closed: Option<CloseReason>,
-    /// The session is to leave in its own time.
-    pub leaving: bool,
+    /// The session is to leave in its own time after this moment.
+    pub leaving: Option<Instant>,
     frames: usize,
     bytes: usize,
 }
@@ -224,10 +224,10 @@ impl Outbox {
         self.drained.notify_waiters();
     }
 
-    /// Asks the session to leave, in its own time.
-    pub fn ask_to_leave(&self) {
+    /// Asks the session to leave, in its own time after this moment.
+    pub fn ask_to_leave(&self, from: Instant) {
         let mut state = self.state.lock();
-        state.leaving = true;
+        state.leaving = Some(from);
         wake(state);
     }
 
@@ -247,7 +247,7 @@ impl Outbox {
     /// or the session is to leave.
     pub fn poll_take(&self, cx: &Context<'_>, taken: &mut Taken) -> Poll<()> {
         let mut state = self.state.lock();
-        let news = !state.backlog.is_empty() || state.closed.is_some() || state.leaving != state.leaving_told;
+        let news = !state.backlog.is_empty() || state.closed.is_some() || state.leaving.is_some() != state.leaving_told;
         if !news {
             return state.wait(cx);
         }
@@ -332,7 +332,7 @@ fn wake(mut state: MutexGuard<'_, State>) {
     let news = match state.writer {
         Writer::Nobody => {
             let queued_up = std::mem::take(&mut state.queued_up);
-            queued_up || state.frames > 0 || state.closed.is_some() || state.leaving != state.leaving_told
+            queued_up || state.frames > 0 || state.closed.is_some() || state.leaving.is_some() != state.leaving_told
         }
         Writer::Room => false,
         Writer::Session => true,
@@ -358,7 +358,7 @@ impl State {
     fn take(&mut self, taken: &mut Taken) {
         std::mem::swap(&mut taken.backlog, &mut self.backlog);
         (taken.oldest, taken.closed, taken.leaving) = (self.oldest.take(), self.closed, self.leaving);
-        self.leaving_told = self.leaving;
+        self.leaving_told = self.leaving.is_some();
         (taken.frames, taken.bytes) = (self.frames, self.bytes);
     }
 

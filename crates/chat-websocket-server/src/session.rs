@@ -225,7 +225,7 @@ impl Session {
         self.socket.send(self.hello().encode()).await?;
         // Whoever was here when the instance began to drain was asked; who comes now was not.
         if self.context.drain.is_cancelled() {
-            self.handle.outbox.ask_to_leave();
+            self.handle.outbox.ask_to_leave(Instant::now());
         }
         if channels.is_empty() { Ok(()) } else { self.subscribe_at_once(channels).await }
     }
@@ -262,7 +262,8 @@ impl Session {
                 self.heartbeat.alive();
                 let span = self.name.span();
                 let obeyed = Box::pin(self.receive(received).instrument(span)).await;
-                if obeyed.is_err() {
+                // Behind the rest of what a slow one did not take there is no place for more.
+                if obeyed.is_err_and(|reason| reason != CloseReason::SlowConsumer) {
                     // Who is sent away is told all the answers that led there; if that fails, it is gone already.
                     let _ = self.send_waiting().await;
                 }
@@ -331,8 +332,8 @@ impl Session {
             self.sampling.wrote(oldest, &*self.context.clock, &self.context.metrics.delivery_latency);
         }
         self.handle.outbox.written(&mut self.taken);
-        if self.taken.leaving && self.leaves_at.is_none() {
-            self.leaves_at = Some(self.pick_leaving());
+        if let (Some(from), None) = (self.taken.leaving, self.leaves_at) {
+            self.leaves_at = Some(self.pick_leaving(from));
         }
         self.taken.closed.map_or(Ok(()), Err)
     }

@@ -108,10 +108,11 @@ fn the_first_reason_stands_and_what_waits_is_sent() {
 #[tokio::test]
 async fn who_is_to_leave_is_told_once() {
     let outbox = outbox(2, 100);
-    outbox.ask_to_leave();
+    let now = Instant::now();
+    outbox.ask_to_leave(now);
     let mut taken = Taken::default();
     poll_fn(|cx| outbox.poll_take(cx, &mut taken)).await;
-    assert!(taken.leaving);
+    assert_eq!(taken.leaving, Some(now));
     let again = poll_fn(|cx| outbox.poll_take(cx, &mut taken));
     tokio::pin!(again);
     assert!(futures_util::poll!(again.as_mut()).is_pending());

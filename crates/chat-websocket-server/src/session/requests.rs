@@ -204,9 +204,10 @@ impl Session {
         }
     }
 
-    /// When this session leaves a draining instance: sessions leave spread over the window.
-    pub(super) fn pick_leaving(&self) -> Instant {
-        Instant::now() + self.context.limits.drain_window.mul_f64(rand::rng().random_range(0.0..1.0))
+    /// When this session leaves an instance that drains from this moment on: sessions leave spread over the window. Who hears
+    /// of it late may have to leave at once, or the instance would end before.
+    pub(super) fn pick_leaving(&self, from: Instant) -> Instant {
+        from + self.context.limits.drain_window.mul_f64(rand::rng().random_range(0.0..1.0))
     }
 
     /// Tells the client to come back, to another instance.

@@ -29,6 +29,9 @@ pub type Stream = WebSocketStream<ReadSide>;
 /// How long a client may take to receive the close frame and answer it. It is told why, or it does not listen.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// Bytes around what a frame carries, at most.
+const MOST_AROUND: usize = 14;
+
 /// The socket of a session, with every write bounded in time.
 pub(super) struct Socket {
     stream: Stream,
@@ -86,13 +89,16 @@ impl Socket {
         let next = self.stream.poll_next_unpin(cx);
         self.unread = next.is_ready();
         let read = &mut self.stream.get_mut().read;
-        if next.is_pending() && *read > self.most_unfinished {
+        *read = match &next {
             // A frame in endless pieces, each of which may be empty: the library counts their bytes only.
-            return Poll::Ready(Err(CloseReason::FrameTooBig));
-        }
-        if next.is_ready() {
-            *read = 0;
-        }
+            Poll::Pending if *read > self.most_unfinished => return Poll::Ready(Err(CloseReason::FrameTooBig)),
+            Poll::Pending => *read,
+            // It may come between the pieces.
+            Poll::Ready(Some(Ok(Message::Ping(sign) | Message::Pong(sign)))) => {
+                read.saturating_sub(MOST_AROUND + sign.len())
+            }
+            Poll::Ready(_) => 0,
+        };
         Poll::Ready(match ready!(next) {
             Some(Ok(Message::Text(text))) => Ok(Received::Text(text)),
             Some(Ok(Message::Binary(_))) => Ok(Received::Binary),

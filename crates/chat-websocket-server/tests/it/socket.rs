@@ -8,7 +8,7 @@ use chat_test_support::wait_until;
 use chat_websocket_server::{
     app::session_limits,
     config::LimitsConfig,
-    frame::TextFrame,
+    frame::{Frames, TextFrame},
     protocol::CloseReason,
     session::{Connection, ReadSide, SessionContext},
 };
@@ -17,9 +17,10 @@ use common_logging::TraceId;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::{
+    io::AsyncReadExt,
     net::{TcpSocket, TcpStream},
     task::JoinSet,
-    time::timeout,
+    time::{Instant, interval, timeout},
 };
 use tokio_tungstenite::{
     WebSocketStream,
@@ -171,6 +172,44 @@ async fn who_does_not_take_a_frame_in_time_is_told_so_behind_the_whole_frame() {
     assert!(received == texts[..1], "{} texts", received.len());
 }
 
+/// The same while the session waits for storage.
+#[tokio::test]
+async fn nothing_is_written_behind_a_frame_that_was_not_taken_in_time() {
+    let world = World::new().await;
+    let mut context = context(&world);
+    context.limits.write_timeout = Duration::from_millis(200);
+    let context = Arc::new(context);
+    let (mut client, _session) = connect(&context, world.bob).await;
+    assert_eq!(next_frame(&mut client).await["type"], "HELLO");
+    let _turns = context.inquiries.access.turns.acquire_many(2).await.unwrap();
+    let subscribe = json!({ "type": "SUBSCRIBE", "channels": [{ "channelId": world.channel }] });
+    for frame in [json!({ "type": "PING" }), subscribe] {
+        client.send(Message::Text(frame.to_string().into())).await.unwrap();
+    }
+    assert_eq!(next_frame(&mut client).await["type"], "PONG");
+
+    // The first of them takes longer than it may, and the other would be begun in the middle of it.
+    let texts = ["a", "b"].map(|letter| letter.repeat(20 * BUFFER as usize));
+    let frames = texts.map(|text| TextFrame::from(&*text));
+    let session = world.directory.sessions().pop().unwrap();
+    let mut client = client.into_inner();
+    session.outbox.push(frames[0].clone());
+    timeout(DEADLINE, client.peek(&mut [0])).await.unwrap().unwrap();
+    session.outbox.push(frames[1].clone());
+    let (mut received, mut drips) = (Vec::new(), interval(Duration::from_millis(10)));
+    let mut drop = [0; BUFFER as usize / 2];
+    loop {
+        drips.tick().await;
+        match timeout(DEADLINE, client.read(&mut drop)).await.unwrap().unwrap() {
+            0 => break,
+            bytes => received.extend_from_slice(&drop[..bytes]),
+        }
+    }
+    let [first, _] = frames.map(Frames::from);
+    let goodbye = received.strip_prefix(&first.wire()[..]).expect("the whole frame");
+    assert_eq!(goodbye[2..4], CloseReason::SlowConsumer.code().to_be_bytes(), "and behind it why it ends");
+}
+
 #[tokio::test]
 async fn an_answer_to_a_ping_and_events_do_not_mix() {
     let world = World::new().await;
@@ -218,6 +257,19 @@ async fn what_is_live_does_not_wait_for_what_storage_is_asked() {
     assert_eq!(next_frame(&mut client).await["type"], "MESSAGE");
     drop(turns);
     assert_eq!(next_frame(&mut client).await["type"], "SUBSCRIBED", "it has not been given up yet");
+}
+
+#[tokio::test]
+async fn who_hears_late_that_the_instance_drains_leaves_at_once() {
+    let world = World::new().await;
+    let mut context = context(&world);
+    context.limits.drain_window = Duration::from_secs(3_600);
+    let (mut client, _session) = connect(&Arc::new(context), world.bob).await;
+    assert_eq!(next_frame(&mut client).await["type"], "HELLO");
+    let began = Instant::now().checked_sub(Duration::from_secs(3_600)).unwrap();
+    world.directory.sessions().pop().unwrap().outbox.ask_to_leave(began);
+    assert_eq!(next_frame(&mut client).await["type"], "RECONNECT");
+    assert_eq!(read_to_end(&mut client).await.1, CloseReason::Draining.code());
 }
 
 #[tokio::test]
