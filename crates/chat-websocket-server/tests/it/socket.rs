@@ -61,6 +61,13 @@ pub(crate) fn context(world: &World) -> SessionContext {
     }
 }
 
+/// The same for sessions that have little time to write.
+fn hasty(world: &World) -> Arc<SessionContext> {
+    let mut context = context(world);
+    context.limits.write_timeout = Duration::from_millis(200);
+    Arc::new(context)
+}
+
 /// A client's socket, and the session that serves it.
 pub(crate) async fn connect(context: &Arc<SessionContext>, user: UserId) -> (Client, JoinSet<()>) {
     let principal = Principal {
@@ -156,9 +163,7 @@ async fn a_renewal_while_storage_is_away_changes_nothing() {
 #[tokio::test]
 async fn who_does_not_take_a_frame_in_time_is_told_so_behind_the_whole_frame() {
     let world = World::new().await;
-    let mut context = context(&world);
-    context.limits.write_timeout = Duration::from_millis(200);
-    let context = Arc::new(context);
+    let context = hasty(&world);
     let (mut client, _session) = connect(&context, world.bob).await;
     assert_eq!(next_frame(&mut client).await["type"], "HELLO");
 
@@ -176,9 +181,7 @@ async fn who_does_not_take_a_frame_in_time_is_told_so_behind_the_whole_frame() {
 #[tokio::test]
 async fn nothing_is_written_behind_a_frame_that_was_not_taken_in_time() {
     let world = World::new().await;
-    let mut context = context(&world);
-    context.limits.write_timeout = Duration::from_millis(200);
-    let context = Arc::new(context);
+    let context = hasty(&world);
     let (mut client, _session) = connect(&context, world.bob).await;
     assert_eq!(next_frame(&mut client).await["type"], "HELLO");
     let _turns = context.inquiries.access.turns.acquire_many(2).await.unwrap();
