@@ -91,8 +91,8 @@ async fn a_token_that_expires_ends_its_session_and_a_renewed_one_does_not() {
     // Read side by side, so that all of them answer the pings.
     let code = tokio::select! {
         code = left.close_code() => code,
-        frame = renewed.next() => panic!("{frame:?}"),
-        frame = scene.witness.next() => panic!("{frame:?}"),
+        message = renewed.expect("MESSAGE") => panic!("{message}"),
+        message = scene.witness.expect("MESSAGE") => panic!("{message}"),
     };
     assert_eq!(code, Some(4004));
     scene.goes_on().await;

@@ -122,7 +122,7 @@ async fn a_client_without_a_sign_of_life_is_closed_with_4009() {
     tokio::select! {
         () = wait_until("the silent session is closed", DEADLINE, async || counter(server, closed).await == 1) => {}
         // The witness reads, so it answers the pings.
-        frame = scene.witness.next() => panic!("{frame:?}"),
+        message = scene.witness.expect("MESSAGE") => panic!("{message}"),
     }
     assert_eq!(silent.close_code_without_answers().await, Some(4009));
     scene.goes_on().await;
