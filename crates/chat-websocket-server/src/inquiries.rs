@@ -42,47 +42,36 @@ pub struct Inquiries {
 impl Inquiries {
     /// Asks this storage, in the background of this lifecycle.
     pub fn new(storage: &Arc<dyn Storage>, lifecycle: &Lifecycle) -> Self {
-        let [of_users, of_channels, of_logs] = [storage, storage, storage].map(Arc::clone);
+        let storage = || Arc::clone(storage);
         Self {
-            status: Line::new(
-                "the status of users",
-                lifecycle,
-                |_| 1,
-                move |users| {
-                    let storage = Arc::clone(&of_users);
-                    Box::pin(async move { statuses(&*storage, users).await })
-                },
-            ),
+            status: Line::new("the status of users", lifecycle, |_| 1, asking(storage(), statuses)),
             access: Line::new(
                 "access to channels",
                 lifecycle,
                 |(_, channels): &(_, Vec<_>)| channels.len(),
-                move |wishes| {
-                    let storage = Arc::clone(&of_channels);
-                    Box::pin(async move { accesses(&*storage, wishes).await })
-                },
+                asking(storage(), accesses),
             ),
-            heads: Line::new(
-                "the heads of logs",
-                lifecycle,
-                |_| 1,
-                move |channels| {
-                    let storage = Arc::clone(&of_logs);
-                    Box::pin(async move { heads(&*storage, channels).await })
-                },
-            ),
+            heads: Line::new("the heads of logs", lifecycle, |_| 1, asking(storage(), heads)),
         }
     }
 }
 
-async fn statuses(storage: &dyn Storage, users: Vec<UserId>) -> Result<Vec<Option<Standing>>, StorageError> {
+/// Asks this storage in this way.
+fn asking<Q, A, F: Future<Output = Result<Vec<A>, StorageError>> + Send + 'static>(
+    storage: Arc<dyn Storage>,
+    ask: impl Fn(Arc<dyn Storage>, Vec<Q>) -> F,
+) -> impl Fn(Vec<Q>) -> Asking<A> {
+    move |questions| Box::pin(ask(Arc::clone(&storage), questions))
+}
+
+async fn statuses(storage: Arc<dyn Storage>, users: Vec<UserId>) -> Result<Vec<Option<Standing>>, StorageError> {
     let restricted = storage.restricted(&users).await?;
     let restricted: HashMap<_, _> = restricted.into_iter().map(|standing| (standing.user_id, standing)).collect();
     Ok(users.iter().map(|user_id| restricted.get(user_id).copied()).collect())
 }
 
 async fn accesses(
-    storage: &dyn Storage,
+    storage: Arc<dyn Storage>,
     wishes: Vec<(UserId, Vec<ChannelId>)>,
 ) -> Result<Vec<Vec<Access>>, StorageError> {
     let pairs: Vec<_> = wishes
@@ -98,7 +87,7 @@ async fn accesses(
     Ok(wishes.into_iter().map(answer).collect())
 }
 
-async fn heads(storage: &dyn Storage, channels: Vec<ChannelId>) -> Result<Vec<Option<Head>>, StorageError> {
+async fn heads(storage: Arc<dyn Storage>, channels: Vec<ChannelId>) -> Result<Vec<Option<Head>>, StorageError> {
     let found = storage.heads(&channels).await?;
     let found: HashMap<_, _> = found.into_iter().map(|head| (head.channel_id, head)).collect();
     Ok(channels.iter().map(|channel_id| found.get(channel_id).copied()).collect())

@@ -83,6 +83,14 @@ mod tests {
     }
 
     #[test]
+    fn only_absences_in_a_row_count() {
+        let mut room = Confirmation::default();
+        assert_eq!((room.absent(), room.absent()), (1, 2));
+        room.confirm(Instant::now());
+        assert_eq!(room.absent(), 1);
+    }
+
+    #[test]
     fn a_doubt_about_all_rooms_counts_for_each() {
         let (mut room, now) = (Confirmation::default(), Instant::now());
         room.confirm(now + MOMENT);

@@ -152,19 +152,12 @@ impl Replay {
 
 #[cfg(test)]
 mod tests {
-    use chat_domain::{Timestamp, UserId};
-    use uuid::Uuid;
-
-    use super::*;
-    use crate::outbox::{Outbox, OutboxLimits};
+    use super::{super::subscribers::tests::subscriber, *};
 
     #[test]
     fn a_session_whose_replays_end_in_the_middle_ends_too() {
         for done in [false, true] {
-            let outbox = Outbox::new(OutboxLimits { frames: 10, bytes: 100 });
-            let user_id = UserId::new(Timestamp::from_millis(0));
-            let session =
-                Arc::new(SessionHandle::new(Uuid::nil(), user_id, Timestamp::from_millis(0), outbox, Arc::default()));
+            let session = subscriber().session;
             let metrics = Arc::<Metrics>::default();
             let replaying = Replaying::new(Arc::clone(&session), Arc::clone(&metrics));
             assert_eq!(metrics.replaying.get(), 1);

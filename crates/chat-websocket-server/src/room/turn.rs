@@ -119,11 +119,8 @@ mod tests {
     use chat_domain::UserId;
     use uuid::Uuid;
 
-    use super::*;
-    use crate::{
-        frame::TextFrame,
-        room::{event::Effect, subscribers::tests::subscriber},
-    };
+    use super::{super::subscribers::tests::subscriber, *};
+    use crate::{frame::TextFrame, room::event::Effect};
 
     fn event(seq: u64, bytes: usize, effect: Option<Effect>) -> RoomEvent {
         RoomEvent { seq, frame: TextFrame::from(&*"x".repeat(bytes)), effect, at: None, traced: None }
